@@ -1,0 +1,173 @@
+"""Image data sets: a `.toml` beside an `.npz`, or a bare `.npz` with `images` and `labels`."""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alwann_c.errors import InputError
+
+MAX_BYTES = 16 << 30
+
+
+class DatasetFile(BaseModel):
+    """Contents of a data set `.toml`; `value = (pixel / scale - mean) / std` per channel."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    file: str
+    images: str = "images"
+    labels: str = "labels"
+    range: tuple[int, int] | None = None
+    layout: Literal["NHWC", "NCHW"] = "NHWC"
+    scale: float = Field(default=1.0, gt=0)
+    mean: list[float] = []
+    std: list[float] = []
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Raw images [n, h, w, c] or [n, c, h, w], labels [n] (or None), and how to prepare them."""
+
+    path: Path
+    raw: npt.NDArray[np.generic]
+    labels: npt.NDArray[np.int64] | None
+    description: DatasetFile
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+    @property
+    def channels(self) -> int:
+        """Colour channels of an image."""
+        return int(self.raw.shape[-1 if self.description.layout == "NHWC" else 1])
+
+    def images(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
+        """Prepared float32 images [n, c, h, w]. Raises InputError on NaN or infinity."""
+        taken = self.raw[start:stop].astype(np.float32)
+        if self.description.layout == "NHWC":
+            taken = taken.transpose(0, 3, 1, 2)
+        mean = _per_channel(self.path, "mean", self.description.mean, self.channels, 0.0)
+        std = _per_channel(self.path, "std", self.description.std, self.channels, 1.0)
+        prepared = (taken / np.float32(self.description.scale) - mean) / std
+        if not np.isfinite(prepared).all():
+            raise InputError(f"{self.path}: images hold NaN or infinity; clean the data")
+        return np.ascontiguousarray(prepared)
+
+    def limited(self, count: int | None) -> Dataset:
+        """The first `count` images."""
+        if count is None or count >= len(self):
+            return self
+        labels = None if self.labels is None else self.labels[:count]
+        return Dataset(self.path, self.raw[:count], labels, self.description, self.sha256)
+
+    def check(self, input_shape: tuple[int, ...], classes: int, *, need_labels: bool) -> None:
+        """Raises InputError unless images fit [c, h, w] and labels fit 0..classes-1."""
+        shape = self.raw.shape[1:]
+        got = (shape[2], shape[0], shape[1]) if self.description.layout == "NHWC" else shape
+        if tuple(got) != tuple(input_shape):
+            raise InputError(
+                f"{self.path}: images are {got} (channels, height, width), the model takes "
+                f"{tuple(input_shape)}; check `layout` or resize the images"
+            )
+        if not need_labels:
+            return
+        if self.labels is None:
+            raise InputError(
+                f"{self.path}: no array '{self.description.labels}'; accuracy needs labels"
+            )
+        if self.labels.min() < 0 or self.labels.max() >= classes:
+            raise InputError(
+                f"{self.path}: labels: found {self.labels.min()}..{self.labels.max()}, the model has "
+                f"{classes} classes; labels must be in 0..{classes - 1}"
+            )
+
+
+def _per_channel(
+    path: Path, field: str, values: list[float], channels: int, default: float
+) -> npt.NDArray[np.float32]:
+    if len(values) not in (0, 1, channels):
+        raise InputError(f"{path}: {field}: {len(values)} values for {channels} channels")
+    if field == "std" and any(v == 0 for v in values):
+        raise InputError(f"{path}: std: zero is not allowed")
+    full = np.broadcast_to(np.array(values or [default], np.float32), (channels,))
+    return full.reshape(1, channels, 1, 1)
+
+
+def _read_description(path: Path) -> DatasetFile:
+    try:
+        with path.open("rb") as stream:
+            return DatasetFile.model_validate(tomllib.load(stream))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise InputError(f"{path}: not valid TOML: {e}") from e
+    except ValidationError as e:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in e.errors()
+        )
+        raise InputError(f"{path}: {problems}") from e
+
+
+def _read_arrays(path: Path, wanted: DatasetFile) -> tuple[npt.NDArray[np.generic], object]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{path}: an .npz archive is expected")
+            total = sum(item.file_size for item in archive.zip.infolist())
+            if total > MAX_BYTES:
+                raise InputError(f"{path}: {total} bytes unpacked exceed the limit of {MAX_BYTES}")
+            if wanted.images not in archive.files:
+                raise InputError(
+                    f"{path}: no array '{wanted.images}'; it holds: {', '.join(archive.files)}"
+                )
+            labels = archive[wanted.labels] if wanted.labels in archive.files else None
+            return archive[wanted.images], labels
+    except InputError:
+        raise
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as e:
+        raise InputError(f"{path}: not a readable .npz archive ({e})") from e
+
+
+def load_dataset(path: str | Path) -> Dataset:
+    """Reads a data set. Raises InputError naming file, field and remedy."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a data set .toml or .npz")
+    if path.suffix == ".npz":
+        description, archive = DatasetFile(file=path.name), path
+    else:
+        description = _read_description(path)
+        archive = path.parent / description.file
+        if not archive.is_file():
+            raise InputError(f"{path}: file: '{description.file}' does not exist beside it")
+    images, labels = _read_arrays(archive, description)
+    if images.ndim != 4 or images.dtype.kind not in "uif":
+        raise InputError(
+            f"{archive}: '{description.images}' is {images.dtype} {images.shape}; "
+            "a numeric array of rank 4 is expected"
+        )
+    if isinstance(labels, np.ndarray):
+        if labels.dtype.kind not in "ui" or labels.shape != images.shape[:1]:
+            raise InputError(
+                f"{archive}: '{description.labels}' is {labels.dtype} {labels.shape}; one integer "
+                f"for each of the {len(images)} images is expected"
+            )
+        labels = labels.astype(np.int64)
+    start, stop = description.range or (0, len(images))
+    if not 0 <= start <= stop <= len(images):
+        raise InputError(f"{path}: range: [{start}, {stop}] does not lie in 0..{len(images)}")
+    images = images[start:stop]
+    if len(images) == 0:
+        raise InputError(f"{path}: the data set is empty")
+    chosen = labels[start:stop] if isinstance(labels, np.ndarray) else None
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+    digest.update(description.model_dump_json(exclude={"file", "range"}).encode())
+    return Dataset(path, images, chosen, description, digest.hexdigest())

@@ -1,0 +1,1 @@
+"""The integer operators of the IR: attributes, inference, and the numpy reference."""

@@ -1,0 +1,149 @@
+"""Finds the layers of a normalised float module: convolutions and dense layers, in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm import relax
+
+from alwann_c.ir.ops import op_name, static_shape
+from alwann_c.ir.rewrite import bindings, use_counts
+from alwann_c.ir.spec import MAX_TAPS, ConvSpec
+
+LAYER_NAMES = "layer_names"
+"""Function attribute of `main`: names of its layers, in order."""
+
+LayerKind = Literal["conv2d", "depthwise_conv2d", "dense"]
+
+
+def constant(expr: relax.Expr) -> npt.NDArray[Any] | None:
+    """Value of a constant expression, else None."""
+    if isinstance(expr, tvm.ir.GenericConst):
+        return np.asarray(expr.value.numpy())
+    return None
+
+
+def per_channel(expr: relax.Expr, channels: int, rank: int) -> npt.NDArray[np.float64] | None:
+    """A constant that varies at most along the last of `rank` axes, as a vector; else None."""
+    value = constant(expr)
+    if value is None or value.ndim > rank:
+        return None
+    shape = value.shape
+    if any(extent != 1 for extent in shape[:-1]) or (shape and shape[-1] not in (1, channels)):
+        return None
+    flat = value.astype(np.float64).reshape(-1)
+    return np.broadcast_to(flat, (channels,)).copy()
+
+
+def is_float_layer(value: relax.Expr) -> bool:
+    """A convolution or dense layer with a constant float32 weight."""
+    if op_name(value) not in ("relax.nn.conv2d", "relax.matmul"):
+        return False
+    weight = constant(value.args[1])
+    if weight is None or weight.dtype != np.float32:
+        return False
+    return op_name(value) == "relax.nn.conv2d" or weight.ndim == 2
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """One layer of the normalised float network.
+
+    `spec` describes it as an integer convolution (zero point and epilogue left at their defaults);
+    `weight` is [kh, kw, c_in/groups, n], `bias` [n]; `refusal` says why it cannot be approximated.
+    """
+
+    name: str
+    kind: LayerKind
+    spec: ConvSpec | None
+    weight: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+    refusal: str | None
+    source: relax.Var
+    output: relax.Var
+    call: relax.Call
+
+
+def layer_names(mod: tvm.IRModule, count: int) -> list[str]:
+    """Names of the `count` layers of `main`: its attribute, or generated ones."""
+    attrs = mod["main"].attrs
+    names = [str(n) for n in attrs[LAYER_NAMES]] if attrs and LAYER_NAMES in attrs else []
+    return names if len(names) == count else [f"layer{i}" for i in range(count)]
+
+
+def _conv_spec(call: relax.Call, weight: npt.NDArray[np.float32]) -> tuple[ConvSpec | None, str]:
+    _, height, width, channels = static_shape(call.args[0])
+    if height is None or width is None or channels is None:
+        return None, "the spatial size is dynamic"
+    attrs = call.attrs
+    ints: Any = lambda values: tuple(int(v) for v in values)  # noqa: E731
+    spec = ConvSpec(
+        height,
+        width,
+        channels,
+        weight.shape[3],
+        kernel=(weight.shape[0], weight.shape[1]),
+        strides=ints(attrs.strides),
+        padding=ints(attrs.padding),
+        dilation=ints(attrs.dilation),
+        groups=int(attrs.groups),
+    )
+    if spec.taps > MAX_TAPS:
+        return None, f"{spec.taps} taps exceed the {MAX_TAPS} an int32 accumulator holds"
+    return spec, ""
+
+
+def _spec_of(call: relax.Call, weight: npt.NDArray[np.float32]) -> tuple[ConvSpec | None, str]:
+    if op_name(call) == "relax.nn.conv2d":
+        return _conv_spec(call, weight)
+    shape = static_shape(call.args[0])
+    if len(shape) != 2:
+        return None, f"its input has rank {len(shape)}; only [batch, features] is taken"
+    if weight.shape[0] > MAX_TAPS:
+        return None, f"{weight.shape[0]} taps exceed the {MAX_TAPS} an int32 accumulator holds"
+    return ConvSpec(1, 1, weight.shape[0], weight.shape[1]), ""
+
+
+def find_layers(mod: tvm.IRModule) -> list[FloatLayer]:
+    """Layers of the module in order."""
+    found = bindings(mod)
+    uses = use_counts(mod)
+    calls = [(var, value) for var, value in found if is_float_layer(value)]
+    names = layer_names(mod, len(calls))
+    bias_of = {
+        value.args[0]: (var, value)
+        for var, value in found
+        if op_name(value) == "relax.add" and isinstance(value.args[0], relax.Var)
+    }
+    layers = []
+    for name, (var, call) in zip(names, calls, strict=True):
+        weight = constant(call.args[1])
+        assert weight is not None
+        spec, reason = _spec_of(call, weight)
+        channels = weight.shape[-1]
+        bias, output = np.zeros(channels), var
+        if var in bias_of and uses[var] == 1:
+            added = per_channel(bias_of[var][1].args[1], channels, len(var.ty.shape))
+            if added is not None:
+                bias, output = added, bias_of[var][0]
+        kind: LayerKind = "dense" if op_name(call) == "relax.matmul" else "conv2d"
+        if spec is not None and spec.groups > 1 and spec.groups == spec.in_channels:
+            kind = "depthwise_conv2d"
+        layers.append(
+            FloatLayer(
+                name,
+                kind,
+                spec,
+                weight if weight.ndim == 4 else weight.reshape(1, 1, *weight.shape),
+                bias.astype(np.float32),
+                reason or None,
+                call.args[0],
+                output,
+                call,
+            )
+        )
+    return layers

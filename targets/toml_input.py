@@ -1,0 +1,125 @@
+"""Reading TOML into a pydantic model; whatever is wrong becomes one located `InputError`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from alwann_c.errors import InputError
+from alwann_c.targets.suggest import remedy
+
+MAX_TOML_BYTES = 4 << 20
+MAX_PROBLEMS = 20
+
+Name = Annotated[str, Field(strict=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}$")]
+Text = Annotated[str, Field(strict=True, max_length=2000)]
+Flag = Annotated[bool, Field(strict=True)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_toml(path: Path, model: type[Model]) -> Model:
+    """Read `path` as `model`.
+
+    Raises InputError, one line `file: field: what is wrong: remedy` with every problem found, for a
+    file that cannot be read, is over 4 MiB, is no TOML or does not fit the model.
+    """
+    try:
+        if path.stat().st_size > MAX_TOML_BYTES:
+            raise InputError(f"{path}: larger than {MAX_TOML_BYTES} bytes: give a description")
+        document = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file: check the path") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: not UTF-8 text (byte {error.start}): give a TOML file"
+        ) from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not valid TOML: {error}") from error
+    return parse(document, model, str(path))
+
+
+def parse(document: dict[str, Any], model: type[Model], source: str) -> Model:
+    """`document` as `model`; raises InputError as `read_toml` does, with `source` for the file."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        found = [_describe(detail, model) for detail in error.errors()]
+        shown = found[:MAX_PROBLEMS]
+        if len(found) > MAX_PROBLEMS:
+            shown.append(f"{len(found) - MAX_PROBLEMS} more problems")
+        raise InputError(f"{source}: {'; '.join(shown)}") from error
+
+
+def known_keys(model: type[BaseModel]) -> list[str]:
+    """The keys a table described by `model` may have, as written in the file."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    location = detail["loc"]
+    kind, context, given = detail["type"], detail.get("ctx", {}), detail["input"]
+    where = _location(location)
+    if kind == "value_error":
+        return f"{where}: {context['error']}" if where else str(context["error"])
+    if kind == "extra_forbidden":
+        table = _model_at(model, location[:-1])
+        keys = known_keys(table) if table is not None else []
+        return f"{where}: unknown key: {remedy(str(location[-1]), keys)}"
+    if kind == "missing":
+        return f"{where}: missing: give it"
+    if kind == "literal_error":
+        return f"{where}: {given!r}: give {context['expected']}"
+    if kind == "string_pattern_mismatch":
+        return (
+            f"{where}: {_brief(given)} is no name (a path separator, a blank or the like):"
+            " give up to 64 letters, digits, '_', '.', '+' or '-'"
+        )
+    return f"{where}: {_brief(given)}: {_lower(detail['msg'])}"
+
+
+def _location(location: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    current: type[BaseModel] | None = model
+    for part in location:
+        if isinstance(part, int):
+            continue
+        fields = current.model_fields if current is not None else {}
+        inner = [f.annotation for name, f in fields.items() if part in (name, f.alias)]
+        current = _model_in(inner[0]) if inner else None
+    return current
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (list, tuple, dict, Union, UnionType, Annotated):
+        for argument in get_args(annotation):
+            found = _model_in(argument)
+            if found is not None:
+                return found
+    return None
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
