@@ -24,6 +24,24 @@ NonNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_ADVICE = {
+    "bool_type": "give true or false",
+    "dict_type": "give a table",
+    "finite_number": "give a finite number",
+    "float_type": "give a number",
+    "greater_than": "give more than {gt}",
+    "greater_than_equal": "give {ge} or more",
+    "int_type": "give a whole number",
+    "less_than_equal": "give {le} or less",
+    "model_type": "give a table",
+    "string_too_long": "give {max_length} characters at most",
+    "string_too_short": "give {min_length} character or more",
+    "string_type": "give a text in quotes",
+    "too_long": "give {max_length} at most",
+    "too_short": "give {min_length} or more",
+    "tuple_type": "give a list",
+}
+
 
 def read_toml(path: Path, model: type[Model]) -> Model:
     """Read `path` as `model`.
@@ -53,7 +71,9 @@ def parse(document: dict[str, Any], model: type[Model], source: str) -> Model:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        found = [_describe(detail, model) for detail in error.errors()]
+        details = error.errors()
+        wrong = [detail["loc"] for detail in details]
+        found = [_describe(detail, model) for detail in details if not _follows(detail, wrong)]
         shown = found[:MAX_PROBLEMS]
         if len(found) > MAX_PROBLEMS:
             shown.append(f"{len(found) - MAX_PROBLEMS} more problems")
@@ -77,6 +97,8 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"{where}: unknown key: {remedy(str(location[-1]), keys)}"
     if kind == "missing":
         return f"{where}: missing: give it"
+    if kind == "tuple_type" and isinstance(given, dict):
+        return f"{where}: one table where a list belongs: write [[{where}]]"
     if kind == "literal_error":
         return f"{where}: {given!r}: give {context['expected']}"
     if kind == "string_pattern_mismatch":
@@ -84,12 +106,24 @@ def _describe(detail: ErrorDetails, model: type[BaseModel]) -> str:
             f"{where}: {_brief(given)} is no name (a path separator, a blank or the like):"
             " give up to 64 letters, digits, '_', '.', '+' or '-'"
         )
-    return f"{where}: {_brief(given)}: {_lower(detail['msg'])}"
+    advice = _ADVICE.get(kind)
+    told = detail["msg"] if advice is None else advice.format(**context)
+    return f"{where}: {_brief(given)}: {told}"
+
+
+def _follows(detail: ErrorDetails, wrong: list[tuple[int | str, ...]]) -> bool:
+    """True for a list said to be short only because its entries are wrong."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(location) > len(at) and location[: len(at)] == at for location in wrong
+    )
 
 
 def _location(location: tuple[int | str, ...]) -> str:
     text = ""
     for part in location:
+        if part == "[key]":
+            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
@@ -119,7 +153,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 def _brief(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]

@@ -1,0 +1,108 @@
+"""From a float model to its 8-bit integer network, and the data its compensation needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+
+from alwann_c.codegen.float_network import FloatNetwork
+from alwann_c.codegen.network import CompiledNetwork
+from alwann_c.dataset import Dataset
+from alwann_c.errors import InputError
+from alwann_c.model import Model
+from alwann_c.passes.calibrate import Estimator, Observation, estimate
+from alwann_c.passes.fuse_epilogue import FuseEpilogue
+from alwann_c.passes.layers import FloatLayer
+from alwann_c.passes.observe import Observe
+from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes
+from alwann_c.targets import exact_products
+
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class QuantizationScheme:
+    """Choices of the 8-bit conversion."""
+
+    weights: Literal["per-channel", "per-tensor"] = "per-channel"
+    ranges: Estimator = "mse"
+    signed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedModel:
+    """`module`: fused integer IRModule on exact tables; `layers`: its integer layers by name."""
+
+    model: Model
+    scheme: QuantizationScheme
+    calibration: Dataset
+    module: tvm.IRModule
+    layers: dict[str, LayerCodes]
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def network(self) -> CompiledNetwork:
+        """The compiled network with run-time operands."""
+        return CompiledNetwork(self.module)
+
+    @cached_property
+    def probed_network(self) -> CompiledNetwork:
+        """The same, also returning every layer's input codes."""
+        return CompiledNetwork(self.module, probes=True)
+
+
+def _observe(
+    model: Model, layers: list[FloatLayer], images: Float32
+) -> dict[tvm.ir.Var, Observation]:
+    """Histograms of the distinct layer inputs, in two passes over the images."""
+    sources = list(dict.fromkeys(layer.source for layer in layers))
+    network = FloatNetwork(Observe(sources)(model.module))
+    observations = {var: Observation() for var in sources}
+    for _, *tensors in network.batches(images):
+        for observation, tensor in zip(observations.values(), tensors, strict=True):
+            observation.see_range(tensor)
+    for _, *tensors in network.batches(images):
+        for observation, tensor in zip(observations.values(), tensors, strict=True):
+            observation.see_values(tensor)
+    return observations
+
+
+def quantize(
+    model: Model,
+    calibration: Dataset,
+    scheme: QuantizationScheme | None = None,
+    *,
+    images: int = 500,
+) -> QuantizedModel:
+    """Converts every convolution and dense layer to 8-bit integer arithmetic.
+
+    Args:
+        model: from `load`.
+        calibration: unlabelled images; the first `images` of them are used.
+        scheme: see `QuantizationScheme`.
+
+    Raises InputError when the data does not fit the model or nothing can be converted.
+    """
+    scheme = scheme or QuantizationScheme()
+    calibration.check(model.input_shape, model.classes, need_labels=False)
+    found = model.layers
+    taken = [layer for layer in found if layer.refusal is None]
+    if not taken:
+        raise InputError(f"{model.name}: no layer can be converted to integer arithmetic")
+    observations = _observe(model, taken, calibration.images(0, images))
+    codes: dict[str, LayerCodes] = {}
+    for layer in taken:
+        code = estimate(observations[layer.source], scheme.ranges, signed=scheme.signed)
+        codes[layer.name] = layer_codes(
+            layer, code, per_channel=scheme.weights == "per-channel", signed=scheme.signed
+        )
+    table = exact_products(scheme.signed)
+    module = FuseEpilogue()(Quantize(codes, table)(model.module))
+    refusals = {layer.name: layer.refusal for layer in found if layer.refusal is not None}
+    return QuantizedModel(model, scheme, calibration, module, codes, refusals)
+

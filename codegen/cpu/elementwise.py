@@ -1,0 +1,56 @@
+"""Quantize and dequantize: one parallel, vectorised pass over a flat tensor of any rank."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tvm
+
+from alwann_c.codegen.cpu import emit
+from alwann_c.codegen.cpu.emit import Expr
+from alwann_c.codegen.cpu.epilogue import dequantized, quantized
+from alwann_c.ir.spec import Quantization
+
+LANES = 64
+"""Elements per loop iteration."""
+
+TASK = 64
+"""Iterations of a parallel task."""
+
+
+def _elementwise(
+    name: str, rank: int, source: str, result: str, operation: Callable[[Expr], Expr]
+) -> tvm.tirx.PrimFunc:
+    """PrimFunc (x, y) of one shape, every dimension dynamic: `y = operation(x)`."""
+
+    def body() -> None:
+        shape = [emit.symbol() for _ in range(rank)]
+        given, wanted = emit.argument("x", shape, source), emit.argument("y", shape, result)
+        x, y = emit.flat(given, source), emit.flat(wanted, result)
+        size = emit.let(x.shape[0])
+        vectors = emit.let(size // emit.i64(LANES))
+        with emit.parallel((vectors + emit.i64(TASK - 1)) // emit.i64(TASK)) as task:
+            first = emit.let(task * emit.i64(TASK))
+            count = emit.let(emit.T.min(vectors - first, emit.i64(TASK)))
+            with emit.serial(count) as i:
+                at = emit.let((first + i) * emit.i64(LANES))
+                emit.store(y, at, operation(emit.load(x, at, LANES)))
+        with emit.serial(size % emit.i64(LANES)) as i:
+            at = emit.let(vectors * emit.i64(LANES) + i)
+            emit.store(y, at, operation(x[at]))
+
+    return emit.build(name, body)
+
+
+def quantize_primfunc(
+    code: Quantization, rank: int, name: str = "quantize"
+) -> tvm.tirx.PrimFunc:
+    """(x float32, y uint8), both of the same dynamic shape of `rank` axes; `reference.quantize`."""
+    return _elementwise(name, rank, "float32", "uint8", lambda x: quantized(emit.let(x), code))
+
+
+def dequantize_primfunc(
+    code: Quantization, rank: int, name: str = "dequantize"
+) -> tvm.tirx.PrimFunc:
+    """(x uint8, y float32), both of the same dynamic shape; `reference.dequantize`."""
+    return _elementwise(name, rank, "uint8", "float32", lambda x: dequantized(emit.let(x), code))

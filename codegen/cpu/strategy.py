@@ -1,0 +1,69 @@
+"""How a convolution is computed: a named, inspectable choice that a caller may override."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tvm
+
+from alwann_c.codegen.cpu.machine import Machine
+from alwann_c.ir.spec import ConvSpec
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Look every product up in the table; vectors run over output channels.
+
+    Exact for every table and shape, needs no preparation; 1-2 products per cycle.
+    """
+
+    lanes: int = 16
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return "gather"
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Product panels: for tap k and code a the products of `lanes` output channels are a row.
+
+    Attributes:
+        lanes: output channels of a block.
+        taps: taps whose panels stay in the first-level cache together (at most).
+        segments: numbers of rows that may be summed in int16 before widening, best first; which
+            one applies is decided at run time, for each group of taps.
+        tile: output pixels of a tile, whose accumulators are updated tap group by tap group.
+        unroll: pixels computed together.
+        chunk: bytes of panels kept in the second-level cache.
+        task_bytes: bytes of accumulators of one task, when panels need more than one chunk.
+    """
+
+    lanes: int
+    taps: int = 8
+    segments: tuple[int, ...] = (8, 4, 2, 1)
+    tile: int = 1024
+    unroll: int = 2
+    chunk: int = 1 << 20
+    task_bytes: int = 4 << 20
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return f"panels{self.lanes}x{self.taps}"
+
+
+Strategy = Gather | Panels
+
+
+def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
+    """Strategy for a convolution on an LLVM target."""
+    machine = Machine.of(target)
+    per_group = spec.out_channels // spec.groups
+    if per_group < 8:
+        return Gather()
+    half = machine.vector_bytes // 4
+    widest = machine.vector_bytes
+    lanes = min(widest, -(-per_group // half) * half)
+    return Panels(lanes)

@@ -1,0 +1,118 @@
+"""Lowers a module to TIR: the kernels of this package for heavy operators, TVM's for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tvm
+from tvm import relax
+from tvm.relax.backend.cpu_generic import pipeline as cpu_pipeline
+
+from alwann_c.codegen import cpu
+from alwann_c.ir import ops
+from alwann_c.ir.spec import ConvSpec
+
+Legalizer = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
+
+
+class _Kernels:
+    """Adds each distinct kernel to the module once."""
+
+    def __init__(self, target: tvm.target.Target) -> None:
+        self.target = target
+        self._added: dict[tuple[Any, ...], tvm.ir.GlobalVar] = {}
+
+    def _call(
+        self,
+        builder: relax.BlockBuilder,
+        call: relax.Call,
+        key: tuple[Any, ...],
+        make: Callable[[], Any],
+        args: list[relax.Expr] | None = None,
+    ) -> relax.Expr:
+        if key not in self._added:
+            self._added[key] = builder.add_func(make(), f"{key[0]}{len(self._added)}")
+        return relax.call_tir(self._added[key], args or list(call.args), out_ty=call.ty)
+
+    def conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`alwann.conv2d` -> product-panel kernel."""
+        spec = ops.conv_spec(call)
+        make = lambda: cpu.conv2d_primfunc(spec, self.target)  # noqa: E731
+        return self._call(builder, call, ("alwann_conv2d_", spec), make)
+
+    def dense(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`alwann.dense` -> the convolution kernel on a 1 x 1 image."""
+        spec = ops.conv_spec(call)
+        batch = call.args[0].ty.shape[0]
+        image = builder.emit(relax.op.reshape(call.args[0], (batch, 1, 1, spec.in_channels)))
+        args = [image, *call.args[1:]]
+        if len(args) > 1 + len(ops.LAYER_OPERANDS):
+            residual = relax.op.reshape(args[-1], (batch, 1, 1, spec.out_channels))
+            args[-1] = builder.emit(residual)
+        gemm = builder.emit(ops.conv2d(ops.layer_name(call), spec, args))
+        return relax.op.reshape(gemm, (batch, spec.out_channels))
+
+    def quantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`alwann.quantize` -> elementwise kernel."""
+        code, shape = ops.quantization(call), ops.static_shape(call)
+        make = lambda: cpu.quantize_primfunc(code, shape)  # noqa: E731
+        return self._call(builder, call, ("alwann_quantize_", code, shape), make)
+
+    def dequantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`alwann.dequantize` -> elementwise kernel."""
+        code, shape = ops.quantization(call), ops.static_shape(call)
+        make = lambda: cpu.dequantize_primfunc(code, shape)  # noqa: E731
+        return self._call(builder, call, ("alwann_dequantize_", code, shape), make)
+
+    def float_conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`relax.nn.conv2d` in NHWC/HWIO -> float kernel; any other layout -> TVM's."""
+        attrs = call.attrs
+        shape, weight = ops.static_shape(call.args[0]), ops.static_shape(call.args[1])
+        layouts = (str(attrs.data_layout), str(attrs.kernel_layout))
+        static = None not in shape[1:] and None not in weight
+        if layouts != ("NHWC", "HWIO") or not static:
+            legalize = tvm.ir.Op.get("relax.nn.conv2d").get_attr("FLegalize")
+            return legalize(builder, call)
+        extents: Any = (*shape[1:], weight[3])
+        pair: Any = lambda values: tuple(int(v) for v in values)  # noqa: E731
+        spec = ConvSpec(
+            *extents,
+            kernel=pair(weight[:2]),
+            strides=pair(attrs.strides),
+            padding=pair(attrs.padding),
+            dilation=pair(attrs.dilation),
+            groups=int(attrs.groups),
+        )
+        make = lambda: cpu.float_conv2d_primfunc(spec, self.target)  # noqa: E731
+        return self._call(builder, call, ("float_conv2d_", spec), make)
+
+
+def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
+    """Module ready for `tvm.compile(..., relax_pipeline=None)`, every operator a scheduled TIR
+    function."""
+    kernels = _Kernels(target)
+    legalizers: dict[str, Legalizer] = {
+        ops.CONV2D: kernels.conv2d,
+        ops.DENSE: kernels.dense,
+        ops.QUANTIZE: kernels.quantize,
+        ops.DEQUANTIZE: kernels.dequantize,
+        "relax.nn.conv2d": kernels.float_conv2d,
+    }
+    with target:
+        passes = tvm.transform.Sequential(
+            [
+                relax.transform.LegalizeOps({ops.DENSE: kernels.dense}),
+                relax.transform.LegalizeOps(legalizers),
+                relax.transform.AnnotateTIROpPattern(),
+                relax.transform.FoldConstant(),
+                relax.transform.FuseOps(),
+                relax.transform.FuseTIR(),
+                relax.transform.DeadCodeElimination(),
+                cpu.ScheduleRemaining(),
+                *cpu_pipeline.dataflow_lower_passes(target),
+                *cpu_pipeline.finalize_passes(target),
+            ],
+            name="Lower",
+        )
+        return passes(mod)

@@ -1,0 +1,32 @@
+"""This machine and its compilation targets. Imported before TVM's thread pool starts."""
+
+from __future__ import annotations
+
+import os
+
+import tvm
+from tvm.target import codegen as llvm_info
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def use_all_cores() -> None:
+    """Lets TVM's pool use every available core (its default is half of them).
+
+    Must run before the first parallel kernel; TVM_NUM_THREADS in the environment wins.
+    """
+    os.environ.setdefault("TVM_NUM_THREADS", str(available_cores()))
+
+
+def host_target() -> tvm.target.Target:
+    """LLVM target of this machine's CPU, full vector width."""
+    cpu = str(llvm_info.llvm_get_system_cpu())
+    config: dict[str, object] = {"kind": "llvm", "mcpu": cpu}
+    plain = tvm.target.Target(config)
+    features = {str(name) for name in llvm_info.llvm_get_cpu_features(plain)}
+    if "avx512bw" in features:
+        config["mattr"] = ["-prefer-256-bit"]
+    return tvm.target.Target(config)

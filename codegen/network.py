@@ -1,0 +1,169 @@
+"""A compiled network whose integer layers' tables, weights and corrections are run-time inputs.
+
+Compiled once; the search evaluates a candidate by binding other arrays, never by recompiling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import tvm
+from tvm import relax
+
+from alwann_c.codegen.lower import lower
+from alwann_c.codegen.machine import host_target, use_all_cores
+from alwann_c.ir import ops
+from alwann_c.ir.rewrite import Rebuilder, bindings
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """Run-time operands of one integer layer (`ops.LAYER_OPERANDS`), as device tensors."""
+
+    weight: tvm.runtime.Tensor
+    table: tvm.runtime.Tensor
+    weight_zero_point: tvm.runtime.Tensor
+    offset: tvm.runtime.Tensor
+    scale: tvm.runtime.Tensor
+
+
+def bind(
+    weight: npt.NDArray[np.uint8],
+    table: npt.NDArray[np.int32] | tvm.runtime.Tensor,
+    weight_zero_point: npt.NDArray[np.int32],
+    offset: npt.NDArray[np.int32],
+    scale: npt.NDArray[np.float32],
+) -> Operands:
+    """Copies a layer's operands to the device; a table already there is shared."""
+    tensor = tvm.runtime.tensor
+    shared = tensor(table) if isinstance(table, np.ndarray) else table
+    return Operands(
+        tensor(weight), shared, tensor(weight_zero_point), tensor(offset), tensor(scale)
+    )
+
+
+class _Lifter(Rebuilder):
+    """Turns the constant operands of integer layers into parameters; optionally adds probes."""
+
+    def __init__(self, mod: tvm.IRModule, probes: bool) -> None:
+        super().__init__(mod)
+        self.probes = probes
+        self.layers = {
+            ops.layer_name(value): value for _, value in bindings(mod) if ops.is_layer(value)
+        }
+        self.params = {
+            name: [
+                relax.Var(f"layer{i}_{field}", call.args[1 + j].ty)
+                for j, field in enumerate(ops.LAYER_OPERANDS)
+            ]
+            for i, (name, call) in enumerate(self.layers.items())
+        }
+        self.inputs: dict[str, relax.Expr] = {}
+
+    def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
+        new = self.remap(value)
+        if not ops.is_layer(value):
+            return new
+        name = ops.layer_name(value)
+        self.inputs[name] = new.args[0]
+        residual = list(new.args[1 + len(ops.LAYER_OPERANDS) :])
+        return ops.with_spec(new, ops.conv_spec(new), [new.args[0], *self.params[name], *residual])
+
+    def results(self, result: relax.Expr) -> relax.Expr:
+        return relax.Tuple([result, *self.inputs.values()]) if self.probes else result
+
+
+@dataclass(frozen=True, eq=False)
+class ProbedRun:
+    """Output of a network and the input codes of each integer layer."""
+
+    output: npt.NDArray[np.float32]
+    codes: dict[str, npt.NDArray[np.uint8]]
+
+
+class CompiledNetwork:
+    """`mod` (quantized, fused) compiled with its layers' operands as inputs.
+
+    Args:
+        mod: IRModule of integer layers; its constants become the default bindings.
+        target: TVM target; this machine when None.
+        probes: also return every layer's input codes, see `run_probed`.
+    """
+
+    def __init__(
+        self,
+        mod: tvm.IRModule,
+        target: tvm.target.Target | None = None,
+        *,
+        probes: bool = False,
+        batch: int = 250,
+    ) -> None:
+        use_all_cores()
+        target = target or host_target()
+        lifter = _Lifter(mod, probes)
+        params = [param for group in lifter.params.values() for param in group]
+        lifted = lifter.run(params)
+        self.batch = batch
+        self.layer_names = list(lifter.layers)
+        self._probed = probes
+        self.defaults = {
+            name: Operands(*(argument.value for argument in call.args[1 : 1 + len(group)]))
+            for (name, call), group in zip(
+                lifter.layers.items(), lifter.params.values(), strict=True
+            )
+        }
+        executable = tvm.compile(lower(lifted, target), target, relax_pipeline=None)
+        self._vm = relax.VirtualMachine(executable, tvm.cpu())
+
+    def _operands(self, bindings: Mapping[str, Operands]) -> list[tvm.runtime.Tensor]:
+        unknown = set(bindings) - set(self.layer_names)
+        if unknown:
+            raise KeyError(f"no such layer: {', '.join(sorted(unknown))}")
+        operands = []
+        for name in self.layer_names:
+            chosen = bindings.get(name, self.defaults[name])
+            operands += [getattr(chosen, field.name) for field in fields(chosen)]
+        return operands
+
+    def _batches(self, images: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+        for start in range(0, len(images), self.batch):
+            yield np.ascontiguousarray(images[start : start + self.batch])
+
+    def run(
+        self, images: npt.NDArray[np.float32], bindings: Mapping[str, Operands] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Outputs [n, classes] for float32 images [n, ...]; layers not bound keep their default."""
+        operands = self._operands(bindings or {})
+        outputs = []
+        for chunk in self._batches(images):
+            result = self._vm["main"](tvm.runtime.tensor(chunk), *operands)
+            outputs.append((result[0] if self._probed else result).numpy())
+        return np.concatenate(outputs)
+
+    def run_probed(
+        self,
+        images: npt.NDArray[np.float32],
+        bindings: Mapping[str, Operands] | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> ProbedRun:
+        """Outputs, and the input codes of `layers` (all when None). Needs `probes=True`."""
+        if not self._probed:
+            raise ValueError("compiled without probes")
+        wanted = self.layer_names if layers is None else list(layers)
+        operands = self._operands(bindings or {})
+        outputs: list[npt.NDArray[np.float32]] = []
+        codes: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in wanted}
+        for chunk in self._batches(images):
+            result = self._vm["main"](tvm.runtime.tensor(chunk), *operands)
+            outputs.append(result[0].numpy())
+            for i, name in enumerate(self.layer_names):
+                if name in codes:
+                    codes[name].append(result[1 + i].numpy())
+        return ProbedRun(
+            np.concatenate(outputs), {name: np.concatenate(parts) for name, parts in codes.items()}
+        )
