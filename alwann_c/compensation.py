@@ -12,7 +12,7 @@ from alwann_c.codegen.layer_kernel import LayerKernel
 from alwann_c.codegen.network import Operands, bind
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
-from alwann_c.passes.compensate import LayerData, Method, compensate_layer
+from alwann_c.passes.compensate import LayerData, Method, compensate_layer, output_error
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizedModel
@@ -64,6 +64,7 @@ class Compensator:
         self._exact_codes: dict[str, Codes] | None = None
         self._targets: dict[str, Float32] | None = None
         self._cache: dict[tuple[str, str, Method], LayerApproximation] = {}
+        self._errors: dict[tuple[str, str, Method], float] = {}
 
     @property
     def targets(self) -> dict[str, Float32]:
@@ -108,6 +109,16 @@ class Compensator:
             data = self._data(layer, self.exact_codes[name]) if needs_data else None
             self._cache[key] = compensate_layer(layer, multiplier, method, data)
         return self._cache[key]
+
+    def relative_error(self, name: str, multiplier: Multiplier, method: Method) -> float:
+        """Held-back output error of `cached`, relative to the variance of the layer's output."""
+        key = (name, multiplier.content_hash, method)
+        if key not in self._errors:
+            layer = self.quantized.layers[name]
+            data = self._data(layer, self.exact_codes[name])
+            variance = float(data.target.var()) or 1.0
+            self._errors[key] = output_error(self.cached(name, multiplier, method), data) / variance
+        return self._errors[key]
 
     def network(
         self, multipliers: Mapping[str, Multiplier], method: Method

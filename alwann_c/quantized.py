@@ -43,6 +43,7 @@ class QuantizedModel:
     calibration: Dataset
     module: tvm.IRModule
     layers: dict[str, LayerCodes]
+    images: int
     refusals: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -104,5 +105,5 @@ def quantize(
     table = exact_products(scheme.signed)
     module = FuseEpilogue()(Quantize(codes, table)(model.module))
     refusals = {layer.name: layer.refusal for layer in found if layer.refusal is not None}
-    return QuantizedModel(model, scheme, calibration, module, codes, refusals)
+    return QuantizedModel(model, scheme, calibration, module, codes, images, refusals)
 

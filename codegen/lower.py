@@ -55,15 +55,15 @@ class _Kernels:
 
     def quantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.quantize` -> elementwise kernel."""
-        code, shape = ops.quantization(call), ops.static_shape(call)
-        make = lambda: cpu.quantize_primfunc(code, shape)  # noqa: E731
-        return self._call(builder, call, ("alwann_quantize_", code, shape), make)
+        code, rank = ops.quantization(call), len(call.ty.shape)
+        make = lambda: cpu.quantize_primfunc(code, rank)  # noqa: E731
+        return self._call(builder, call, ("alwann_quantize_", code, rank), make)
 
     def dequantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.dequantize` -> elementwise kernel."""
-        code, shape = ops.quantization(call), ops.static_shape(call)
-        make = lambda: cpu.dequantize_primfunc(code, shape)  # noqa: E731
-        return self._call(builder, call, ("alwann_dequantize_", code, shape), make)
+        code, rank = ops.quantization(call), len(call.ty.shape)
+        make = lambda: cpu.dequantize_primfunc(code, rank)  # noqa: E731
+        return self._call(builder, call, ("alwann_dequantize_", code, rank), make)
 
     def float_conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`relax.nn.conv2d` in NHWC/HWIO -> float kernel; any other layout -> TVM's."""
@@ -92,9 +92,8 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     """Module ready for `tvm.compile(..., relax_pipeline=None)`, every operator a scheduled TIR
     function."""
     kernels = _Kernels(target)
-    legalizers: dict[str, Legalizer] = {
+    own: dict[str, Legalizer] = {
         ops.CONV2D: kernels.conv2d,
-        ops.DENSE: kernels.dense,
         ops.QUANTIZE: kernels.quantize,
         ops.DEQUANTIZE: kernels.dequantize,
         "relax.nn.conv2d": kernels.float_conv2d,
@@ -102,15 +101,20 @@ def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
     with target:
         passes = tvm.transform.Sequential(
             [
-                relax.transform.LegalizeOps({ops.DENSE: kernels.dense}),
-                relax.transform.LegalizeOps(legalizers),
+                relax.transform.LegalizeOps({ops.DENSE: kernels.dense}, skip_ops=list(own)),
+                # everything that is not ours: TVM's operators, fused and scheduled
                 relax.transform.AnnotateTIROpPattern(),
                 relax.transform.FoldConstant(),
                 relax.transform.FuseOps(),
                 relax.transform.FuseTIR(),
                 relax.transform.DeadCodeElimination(),
+                relax.transform.RewriteDataflowReshape(),
                 cpu.ScheduleRemaining(),
-                *cpu_pipeline.dataflow_lower_passes(target),
+                # the kernels of this package
+                relax.transform.LegalizeOps(own),
+                relax.transform.ToNonDataflow(),
+                relax.transform.RemovePurityChecking(),
+                relax.transform.CallTIRRewrite(),
                 *cpu_pipeline.finalize_passes(target),
             ],
             name="Lower",

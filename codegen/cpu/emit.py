@@ -28,7 +28,9 @@ def build(name: str, body: Any) -> tvm.tirx.PrimFunc:
     with IRBuilder() as builder:
         with I.prim_func(s_tir=True):
             I.func_name(name)
-            I.func_attr({"tirx.noalias": True, "global_symbol": name})
+            I.func_attr(
+                {"tirx.noalias": True, "tirx.is_scheduled": True, "global_symbol": name}
+            )
             body()
     return builder.get()
 

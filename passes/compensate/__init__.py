@@ -3,6 +3,12 @@
 All of it is free in hardware: weight codes, biases and per-channel scales change, nothing else.
 """
 
-from alwann_c.passes.compensate.ladder import METHODS, LayerData, Method, compensate_layer
+from alwann_c.passes.compensate.ladder import (
+    METHODS,
+    LayerData,
+    Method,
+    compensate_layer,
+    output_error,
+)
 
-__all__ = ["METHODS", "LayerData", "Method", "compensate_layer"]
+__all__ = ["METHODS", "LayerData", "Method", "compensate_layer", "output_error"]

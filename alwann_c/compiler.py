@@ -1,0 +1,372 @@
+"""The main job: model in; front of plans, chosen plan and deployed module out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alwann_c.accelerator import Accelerator, Exclusions, place
+from alwann_c.atomic import output_folder, write_json
+from alwann_c.builder import build, make_plan, write_module
+from alwann_c.compensation import Compensator
+from alwann_c.dataset import Dataset, load_dataset
+from alwann_c.evaluation import Timed, float_correct, network_correct
+from alwann_c.libraries import library_identity, open_libraries
+from alwann_c.model import load
+from alwann_c.plan import Plan
+from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
+from alwann_c.report import write_report
+from alwann_c.search import Evaluation, Evaluator, FrontPoint, explore, refine, select
+from alwann_c.search.seeds import guided_assignments, uniform_assignments
+from alwann_c.search.store import SqliteMemory
+from alwann_c.statistics import Drop, paired_drop
+from alwann_c.targets import Library, Target, load_target
+from alwann_c.version import TOOL
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Effort and limits of a search."""
+
+    max_drop: float = 0.005
+    population: int = 50
+    generations: int = 30
+    seed: int = 0
+    search_images: int = 1000
+    refine: int = 16
+    floor: float = 0.15
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the block's duration to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def total(self) -> dict[str, float]:
+        """All stages and `total`, rounded to milliseconds."""
+        stages = {**self.seconds, "total": time.perf_counter() - self.began}
+        return {name: round(value, 3) for name, value in stages.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The front on the search data and the chosen plan."""
+
+    accelerator: Accelerator
+    front: list[FrontPoint]
+    selected: int
+    plan: Plan
+    evaluations: list[Evaluation]
+    float_accuracy: float
+    int8: Timed
+
+    @property
+    def best(self) -> FrontPoint:
+        """The selected point."""
+        return self.front[self.selected]
+
+
+def search(
+    quantized: QuantizedModel,
+    target: Target,
+    data: Dataset,
+    *,
+    library: Library | None = None,
+    options: SearchOptions | None = None,
+    exclusions: Exclusions | None = None,
+    memory: SqliteMemory | None = None,
+    say: Say = lambda _: None,
+    clock: Clock | None = None,
+) -> SearchResult:
+    """Searches assignments of `quantized` on `target` with labelled search data.
+
+    Raises InputError when the data does not fit or the target cannot run the network.
+    """
+    options, clock = options or SearchOptions(), clock or Clock()
+    data.check(quantized.model.input_shape, quantized.model.classes, need_labels=True)
+    accelerator = place(quantized, target, library or open_libraries(()), exclusions)
+    with clock.stage("reference"):
+        reference = float_correct(quantized.model, data)
+        int8 = network_correct(quantized.network, data)
+    say(f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images")
+    compensator = Compensator(quantized)
+    with clock.stage("sensitivity"):
+        names, errors = _sensitivity(accelerator, compensator, say)
+    first = _first_population(accelerator, names, errors, options)
+    subset = Evaluator(accelerator, compensator, data.limited(options.search_images), memory=memory)
+
+    def generation(done: int, of: int, evaluations: int, fresh: list[Evaluation]) -> None:
+        good = [e for e in subset.seen.values() if e.accuracy >= int8.accuracy - options.max_drop]
+        best = min((e.relative_energy for e in good), default=1.0)
+        say(
+            f"generation {done}/{of}: {evaluations} evaluated, "
+            f"best saving within {options.max_drop:.1%}: {1 - best:.1%}"
+        )
+
+    with clock.stage("search"):
+        exploration = explore(
+            accelerator,
+            subset,
+            first,
+            names,
+            population=options.population,
+            generations=options.generations,
+            seed=options.seed,
+            progress=generation,
+        )
+    with clock.stage("refine"):
+        whole = Evaluator(accelerator, compensator, data)
+        front = refine(
+            accelerator,
+            exploration,
+            whole,
+            reference,
+            floor=int8.accuracy - options.floor,
+            count=options.refine,
+            progress=lambda done, of: say(f"refining {done}/{of} plans of the front"),
+        )
+    chosen = select(front, options.max_drop)
+    best = front[chosen]
+    plan = make_plan(accelerator, best.assignment, best.approximations, "full")
+    return SearchResult(
+        accelerator,
+        front,
+        chosen,
+        plan,
+        exploration.evaluations,
+        float(reference.mean()),
+        int8,
+    )
+
+
+def _sensitivity(
+    accelerator: Accelerator, compensator: Compensator, say: Say
+) -> tuple[list[str], Any]:
+    """Multipliers worth searching, and their relative output error per layer.
+
+    A multiplier is left out when another one is no dearer and no worse on any layer.
+    """
+    binding = accelerator.binding
+    shared = set(binding.candidates[0]).union(*binding.candidates)
+    names = sorted(shared, key=lambda n: (binding.cost[n], n))
+    layers = accelerator.approximable
+    errors = np.empty((len(layers), len(names)))
+    for j, name in enumerate(names):
+        multiplier = accelerator.multiplier(name)
+        for i, layer in enumerate(layers):
+            errors[i, j] = compensator.relative_error(layer, multiplier, "full")
+        say(f"measuring multipliers {j + 1}/{len(names)}: {name}")
+    keep = [
+        j
+        for j in range(len(names))
+        if names[j] == binding.reference.name
+        or not any((errors[:, k] <= errors[:, j]).all() for k in range(j))
+    ]
+    return [names[j] for j in keep], errors[:, keep]
+
+
+def _first_population(
+    accelerator: Accelerator, names: list[str], errors: Any, options: SearchOptions
+) -> list[Any]:
+    uniform = [a for a in uniform_assignments(accelerator) if set(a.units) <= set(names)]
+    guided = guided_assignments(accelerator, errors, names, options.population)
+    return list(dict.fromkeys([*uniform, *guided]))[: max(options.population, len(uniform))]
+
+
+@dataclass(frozen=True, eq=False)
+class CompileResult:
+    """Everything `compile` found; `summary` is the JSON of the command line."""
+
+    folder: Path
+    search: SearchResult
+    summary: dict[str, Any]
+
+
+def _describe(data: Dataset) -> dict[str, Any]:
+    return {"path": str(data.path), "sha256": data.sha256, "images": len(data)}
+
+
+def _drop_fields(drop: Drop, prefix: str) -> dict[str, Any]:
+    return {f"{prefix}drop": drop.mean, f"{prefix}drop_ci95": list(drop.ci95)}
+
+
+def compile_model(
+    model: str | Path,
+    *,
+    target: str | Path | Target,
+    calibration: str | Path,
+    search_data: str | Path,
+    output: str | Path,
+    test: str | Path | None = None,
+    libraries: Sequence[str | Path] = (),
+    options: SearchOptions | None = None,
+    exclusions: Exclusions | None = None,
+    device: str = "cpu",
+    resume: bool = False,
+    command: str = "",
+    say: Say = lambda _: None,
+) -> CompileResult:
+    """The whole job; `output` gets module.so, manifest.json, plan.json, front.json, report.html.
+
+    Raises InputError on bad input, before anything is written.
+    """
+    options, clock = options or SearchOptions(), Clock()
+    aim = target if isinstance(target, Target) else load_target(target)
+    library = open_libraries(libraries)
+    sets = {"calibration": load_dataset(calibration), "search": load_dataset(search_data)}
+    if test is not None:
+        sets["test"] = load_dataset(test)
+    network = load(model)
+    for name, data in sets.items():
+        data.check(network.input_shape, network.classes, need_labels=name != "calibration")
+    folder = output_folder(Path(output))
+    with clock.stage("calibrate"):
+        scheme = QuantizationScheme(signed=aim.operands.signed)
+        quantized = quantize(network, sets["calibration"], scheme)
+    say(f"{network.name}: {len(quantized.layers)} integer layers")
+    identity = {
+        "model": network.sha256,
+        "search": sets["search"].sha256,
+        "calibration": sets["calibration"].sha256,
+        "library": library_identity(library)["sha256"],
+        "tool": TOOL,
+    }
+    with SqliteMemory(folder / "evaluations.sqlite", identity, resume=resume) as memory:
+        found = search(
+            quantized,
+            aim,
+            sets["search"],
+            library=library,
+            options=options,
+            exclusions=exclusions,
+            memory=memory,
+            say=say,
+            clock=clock,
+        )
+    with clock.stage("build"):
+        say(f"building for {device}")
+        module = build(quantized, found.plan, device, library=library)
+    tested: dict[str, Any] = {}
+    test_fields: list[dict[str, Any]] = [{} for _ in found.front]
+    if "test" in sets:
+        with clock.stage("test"):
+            tested, test_fields = _test(found, sets["test"], say)
+    write_json(folder / "plan.json", found.plan.model_dump(mode="json"))
+    described = {name: _describe(data) for name, data in sets.items()}
+    write_module(
+        module,
+        folder,
+        quantized=quantized,
+        plan=found.plan,
+        library=library,
+        data=described,
+        device=device,
+    )
+    front = [
+        {
+            "accuracy": point.accuracy,
+            **_drop_fields(point.drop, ""),
+            "relative_energy": point.relative_energy,
+            "assignment": point.assignment.to_dict(),
+            **extra,
+        }
+        for point, extra in zip(found.front, test_fields, strict=True)
+    ]
+    seconds = clock.total()
+    chosen = front[found.selected]
+    summary = {
+        "float_accuracy": found.float_accuracy,
+        "int8_accuracy": found.int8.accuracy,
+        "front": [
+            {key: point[key] for key in ("accuracy", "relative_energy", "assignment")}
+            for point in front
+        ],
+        "selected": {
+            "accuracy": chosen["accuracy"],
+            "relative_energy": chosen["relative_energy"],
+            "test_accuracy": chosen.get("test_accuracy"),
+            "test_drop": chosen.get("test_drop"),
+            "test_drop_ci95": chosen.get("test_drop_ci95"),
+            "assignment": chosen["assignment"],
+        },
+        "evaluations": len(found.evaluations),
+        "seconds": seconds["total"],
+        **{f"test_{key}": value for key, value in tested.items()},
+    }
+    write_json(
+        folder / "front.json",
+        {
+            "version": 1,
+            "tool": TOOL,
+            "command": command,
+            "model": {"name": network.name, "sha256": network.sha256},
+            "target": aim.name,
+            "architecture": aim.architecture,
+            "libraries": [library_identity(library)],
+            "data": {**described, "test": described.get("test")},
+            "seed": options.seed,
+            "population": options.population,
+            "generations": options.generations,
+            "max_drop": options.max_drop,
+            "float_accuracy": {
+                "search": found.float_accuracy,
+                "test": tested.get("float_accuracy"),
+            },
+            "int8_accuracy": {
+                "search": found.int8.accuracy,
+                "test": tested.get("int8_accuracy"),
+            },
+            "layers": [
+                {"name": work.name, "kind": work.kind, "macs": work.macs}
+                for work in found.accelerator.works
+            ],
+            "front": front,
+            "selected": found.selected,
+            "evaluated": [
+                {"accuracy": e.accuracy, "relative_energy": e.relative_energy}
+                for e in found.evaluations
+            ],
+            "evaluations": len(found.evaluations),
+            "seconds": seconds,
+        },
+    )
+    write_report(folder)
+    return CompileResult(folder, found, summary)
+
+
+def _test(
+    found: SearchResult, data: Dataset, say: Say
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Judges the front once on data that chose nothing."""
+    quantized = found.accelerator.quantized
+    reference = float_correct(quantized.model, data)
+    int8 = network_correct(quantized.network, data)
+    evaluator = Evaluator(found.accelerator, Compensator(quantized), data)
+    fields = []
+    for point in found.front:
+        correct = evaluator.correct(point.approximations)
+        drop = paired_drop(reference, correct)
+        fields.append({"test_accuracy": float(correct.mean()), **_drop_fields(drop, "test_")})
+    say(f"tested {len(fields)} plans on {len(data)} test images")
+    tested = {"float_accuracy": float(reference.mean()), "int8_accuracy": int8.accuracy}
+    return tested, fields

@@ -1,0 +1,197 @@
+"""The plan: everything needed to build one approximate network, as versioned JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from alwann_c.errors import InputError
+from alwann_c.passes.approximate import LayerApproximation
+from alwann_c.quantized import QuantizationScheme, QuantizedModel
+from alwann_c.targets import Library
+from alwann_c.version import TOOL
+
+PLAN_VERSION = 1
+MAX_PLAN_BYTES = 1 << 30
+MAX_ARRAY_BYTES = 1 << 28
+
+
+class PackedArray(BaseModel):
+    """A small numpy array: zlib-compressed little-endian bytes in base64."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dtype: Literal["uint8", "int32", "float32"]
+    shape: list[int]
+    data: str
+
+    @staticmethod
+    def pack(array: npt.NDArray[Any]) -> PackedArray:
+        """Encodes an array."""
+        raw = zlib.compress(np.ascontiguousarray(array).tobytes(), 9)
+        return PackedArray(
+            dtype=str(array.dtype),  # type: ignore[arg-type]
+            shape=list(array.shape),
+            data=base64.b64encode(raw).decode(),
+        )
+
+    def unpack(self) -> npt.NDArray[Any]:
+        """Decodes the array. Raises ValueError when it is damaged."""
+        expected = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        if not 0 <= expected <= MAX_ARRAY_BYTES:
+            raise ValueError(f"shape {self.shape} is out of bounds")
+        stream = zlib.decompressobj()
+        raw = stream.decompress(base64.b64decode(self.data, validate=True), expected + 1)
+        if len(raw) != expected:
+            raise ValueError(f"{len(raw)} bytes do not fill shape {self.shape}")
+        return np.frombuffer(raw, self.dtype).reshape(self.shape)
+
+
+class PlannedLayer(BaseModel):
+    """One layer of the plan. Excluded layers stay on the exact table and carry no arrays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    kind: str
+    macs: int
+    excluded: bool = False
+    unit: str | None = None
+    multiplier: str
+    multiplier_sha256: str
+    relative_cost: float
+    changed_weights: float = 0.0
+    mean_correction: float | None = None
+    weight: PackedArray | None = None
+    offset: PackedArray | None = None
+    scale: PackedArray | None = None
+
+
+class PlannedUnit(BaseModel):
+    """A compute unit and the multiplier it is fitted with."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    multiplier: str
+
+
+class PlanQuantization(BaseModel):
+    """How the network was quantized; repeating it with the same data gives the same codes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    weights: Literal["per-channel", "per-tensor"]
+    ranges: str
+    signed: bool
+    images: int
+    codes_sha256: str
+
+
+class Plan(BaseModel):
+    """A plan file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = PLAN_VERSION
+    tool: str = TOOL
+    model: dict[str, str]
+    calibration_sha256: str
+    target: str
+    compensation: str
+    quantization: PlanQuantization
+    units: list[PlannedUnit]
+    layers: list[PlannedLayer]
+    multipliers: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    relative_energy: float
+    energy: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def sha256(self) -> str:
+        """Content hash."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def approximations(
+        self, quantized: QuantizedModel, library: Library
+    ) -> dict[str, LayerApproximation]:
+        """The layers' operands. Raises InputError when model, quantization or tables differ."""
+        if self.model.get("sha256") != quantized.model.sha256:
+            raise InputError(
+                f"plan: made for model '{self.model.get('name')}' with another content hash; "
+                "give the model it was made for"
+            )
+        if self.quantization.codes_sha256 != codes_hash(quantized):
+            raise InputError(
+                "plan: quantization: the codes differ; give the calibration data it was made with"
+            )
+        chosen = {}
+        for layer in self.layers:
+            if layer.weight is None or layer.offset is None or layer.scale is None:
+                continue
+            multiplier = library.find(layer.multiplier)
+            if multiplier.content_hash != layer.multiplier_sha256:
+                raise InputError(
+                    f"plan: layer '{layer.name}': multiplier '{layer.multiplier}' has another "
+                    "table in this library; give the library the plan was made with"
+                )
+            original = quantized.layers.get(layer.name)
+            try:
+                arrays = [part.unpack() for part in (layer.weight, layer.offset, layer.scale)]
+            except (ValueError, zlib.error) as e:
+                raise InputError(f"plan: layer '{layer.name}': damaged array: {e}") from e
+            if original is None or arrays[0].shape != original.weight.shape:
+                raise InputError(f"plan: layer '{layer.name}' does not fit the model")
+            chosen[layer.name] = LayerApproximation(multiplier, *arrays)
+        return chosen
+
+
+def codes_hash(quantized: QuantizedModel) -> str:
+    """Hash of every integer of a quantized model."""
+    digest = hashlib.sha256()
+    for name, layer in quantized.layers.items():
+        digest.update(f"{name} {layer.input}".encode())
+        for array in (layer.weight, layer.weight_zero_point, layer.weight_scale, layer.bias):
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def plan_quantization(quantized: QuantizedModel) -> PlanQuantization:
+    """Description of a model's quantization."""
+    scheme = quantized.scheme
+    return PlanQuantization(
+        weights=scheme.weights,
+        ranges=scheme.ranges,
+        signed=scheme.signed,
+        images=quantized.images,
+        codes_sha256=codes_hash(quantized),
+    )
+
+
+def scheme_of(plan: Plan) -> QuantizationScheme:
+    """The quantization scheme a plan was made with."""
+    wanted = plan.quantization
+    return QuantizationScheme(wanted.weights, wanted.ranges, wanted.signed)  # type: ignore[arg-type]
+
+
+def load_plan(path: str | Path) -> Plan:
+    """Reads a plan file. Raises InputError naming file and field."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_PLAN_BYTES:
+            raise InputError(f"{path}: larger than {MAX_PLAN_BYTES} bytes; not a plan")
+        return Plan.model_validate_json(path.read_bytes())
+    except OSError as e:
+        raise InputError(f"{path}: cannot read: {e.strerror}; give a plan.json") from e
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "content"
+        raise InputError(f"{path}: {where}: {first['msg']}; give a plan of this version") from e

@@ -1,0 +1,94 @@
+"""Evaluations kept in a SQLite file as they finish, so that a search can be resumed."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from alwann_c.errors import InputError
+
+Bools = npt.NDArray[np.bool_]
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS evaluation (
+    names TEXT PRIMARY KEY, images INTEGER NOT NULL, correct BLOB NOT NULL
+);
+"""
+
+
+class SqliteMemory:
+    """Evaluations by the multipliers of the layers, one bit per image.
+
+    Holds an exclusive lock while open: a second process on the same file is refused. With `resume`
+    a file of the same identity (model, data, library, tool) is continued, otherwise it is emptied.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, str], *, resume: bool) -> None:
+        self.path = path
+        try:
+            self._connection = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+            self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("BEGIN EXCLUSIVE")
+            self._connection.execute("COMMIT")
+            self._connection.executescript(_SCHEMA)
+            self._take_over(dict(identity), resume)
+        except sqlite3.OperationalError as e:
+            if "locked" in str(e):
+                raise InputError(
+                    f"{path}: another process is searching into this folder; choose another"
+                ) from e
+            raise InputError(f"{path}: {e}; choose another output folder") from e
+        except sqlite3.DatabaseError as e:
+            raise InputError(f"{path}: damaged ({e}); delete it and start again") from e
+
+    def _take_over(self, identity: dict[str, str], resume: bool) -> None:
+        known = dict(self._connection.execute("SELECT key, value FROM identity"))
+        if resume and known and known != identity:
+            differing = sorted(k for k in identity if known.get(k) != identity[k])
+            raise InputError(
+                f"{self.path}: made with other input ({', '.join(differing)}); "
+                "run without --resume, or give the same"
+            )
+        if not resume:
+            self._connection.execute("DELETE FROM evaluation")
+            self._connection.execute("DELETE FROM identity")
+        rows = list(identity.items())
+        self._connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?)", rows)
+
+    def get(self, names: tuple[str, ...]) -> Bools | None:
+        """Correctness of each image, if known."""
+        query = "SELECT images, correct FROM evaluation WHERE names = ?"
+        row: Any = self._connection.execute(query, (json.dumps(names),)).fetchone()
+        if row is None:
+            return None
+        bits = np.unpackbits(np.frombuffer(row[1], np.uint8))
+        if not 0 <= row[0] <= len(bits):
+            raise InputError(f"{self.path}: damaged evaluation; delete the file and start again")
+        return bits[: row[0]].astype(bool)
+
+    def put(self, names: tuple[str, ...], correct: Bools) -> None:
+        """Stores an evaluation durably."""
+        row = (json.dumps(names), len(correct), np.packbits(correct).tobytes())
+        try:
+            self._connection.execute("INSERT OR REPLACE INTO evaluation VALUES (?, ?, ?)", row)
+        except sqlite3.DatabaseError as e:
+            raise InputError(f"{self.path}: cannot store an evaluation: {e}") from e
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
