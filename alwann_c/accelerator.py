@@ -125,7 +125,10 @@ class Accelerator:
 
 
 def place(
-    quantized: QuantizedModel, target: Target, library: Library, exclusions: Exclusions | None = None
+    quantized: QuantizedModel,
+    target: Target,
+    library: Library,
+    exclusions: Exclusions | None = None,
 ) -> Accelerator:
     """Puts a quantized network on a target. Raises InputError when it cannot run there."""
     exclusions = exclusions or Exclusions()

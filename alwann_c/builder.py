@@ -19,9 +19,10 @@ from alwann_c.deploy import (
     make_self_test,
     write_manifest,
 )
+from alwann_c.ir.rewrite import apply
 from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.passes.approximate import Approximate, LayerApproximation
-from alwann_c.plan import Plan, PackedArray, PlannedLayer, PlannedUnit, plan_quantization
+from alwann_c.plan import PackedArray, Plan, PlannedLayer, PlannedUnit, plan_quantization
 from alwann_c.quantized import QuantizedModel
 from alwann_c.targets import Assignment, Library
 
@@ -103,7 +104,7 @@ def build(
     module = quantized.module
     if plan is not None:
         chosen = plan.approximations(quantized, library or open_libraries(()))
-        module = Approximate(chosen)(module)
+        module = apply(Approximate(chosen), module)
     return Module(compile_module(module, resolve_device(device)))
 
 

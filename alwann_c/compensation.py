@@ -1,4 +1,4 @@
-"""Compensates whole networks: layers in order, each seeing what the layers before really produce."""
+"""Compensates whole networks: layers in order, each seeing what those before really produce."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from alwann_c.codegen.float_network import FloatNetwork
 from alwann_c.codegen.layer_kernel import LayerKernel
 from alwann_c.codegen.network import Operands, bind
+from alwann_c.ir.rewrite import apply
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import LayerData, Method, compensate_layer, output_error
@@ -72,7 +73,7 @@ class Compensator:
         if self._targets is None:
             layers = [x for x in self.quantized.model.layers if x.name in self.quantized.layers]
             watched = [layer.output for layer in layers]
-            network = FloatNetwork(Observe(watched)(self.quantized.model.module))
+            network = FloatNetwork(apply(Observe(watched), self.quantized.model.module))
             parts = [tensors for _, *tensors in network.batches(self._images)]
             self._targets = {
                 layer.name: np.concatenate([tensors[i] for tensors in parts])
@@ -84,7 +85,7 @@ class Compensator:
     def exact_codes(self) -> dict[str, Codes]:
         """Input codes of every layer in the exact int8 network."""
         if self._exact_codes is None:
-            self._exact_codes = self.quantized.probed_network.run_probed(self._images).codes
+            self._exact_codes = self.quantized.network.run_probed(self._images).codes
         return self._exact_codes
 
     def _kernel(self, layer: LayerCodes) -> LayerKernel:
@@ -123,7 +124,7 @@ class Compensator:
     def network(
         self, multipliers: Mapping[str, Multiplier], method: Method
     ) -> dict[str, LayerApproximation]:
-        """Compensations of the assigned layers, in network order, upstream approximation included."""
+        """Compensations of the assigned layers, in order, upstream approximation included."""
         chosen: dict[str, LayerApproximation] = {}
         bound: dict[str, Operands] = {}
         upstream_exact = True
@@ -134,7 +135,7 @@ class Compensator:
             if method != "full" or multiplier.is_exact or upstream_exact:
                 chosen[name] = self.cached(name, multiplier, method)
             else:
-                codes = self.quantized.probed_network.run_probed(self._images, bound, [name]).codes
+                codes = self.quantized.network.run_probed(self._images, bound, [name]).codes
                 chosen[name] = compensate_layer(
                     layer, multiplier, method, self._data(layer, codes[name])
                 )

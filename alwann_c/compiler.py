@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ def search(
     first = _first_population(accelerator, names, errors, options)
     subset = Evaluator(accelerator, compensator, data.limited(options.search_images), memory=memory)
 
-    def generation(done: int, of: int, evaluations: int, fresh: list[Evaluation]) -> None:
+    def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
         good = [e for e in subset.seen.values() if e.accuracy >= int8.accuracy - options.max_drop]
         best = min((e.relative_energy for e in good), default=1.0)
         say(

@@ -87,8 +87,8 @@ class Dataset:
             )
         if self.labels.min() < 0 or self.labels.max() >= classes:
             raise InputError(
-                f"{self.path}: labels: found {self.labels.min()}..{self.labels.max()}, the model has "
-                f"{classes} classes; labels must be in 0..{classes - 1}"
+                f"{self.path}: labels: found {self.labels.min()}..{self.labels.max()}, the model "
+                f"has {classes} classes; labels must be in 0..{classes - 1}"
             )
 
 
@@ -121,7 +121,8 @@ def _read_arrays(path: Path, wanted: DatasetFile) -> tuple[npt.NDArray[np.generi
         with np.load(path, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise InputError(f"{path}: an .npz archive is expected")
-            total = sum(item.file_size for item in archive.zip.infolist())
+            members = archive.zip.infolist() if archive.zip is not None else []
+            total = sum(int(item.file_size) for item in members)
             if total > MAX_BYTES:
                 raise InputError(f"{path}: {total} bytes unpacked exceed the limit of {MAX_BYTES}")
             if wanted.images not in archive.files:

@@ -35,7 +35,7 @@ class TensorSpec(BaseModel):
 
 
 class SelfTest(BaseModel):
-    """`images` inputs drawn by numpy's PCG64 from `seed`, uniform in [low, high); hash of outputs."""
+    """`images` inputs drawn by PCG64 from `seed`, uniform in [low, high); hash of the outputs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -72,7 +72,7 @@ class Manifest(BaseModel):
 
 
 class Module:
-    """A compiled network: call it with float32 images [n, ...], get float32 outputs [n, classes]."""
+    """A compiled network: float32 images [n, ...] in, float32 outputs [n, classes] out."""
 
     def __init__(self, executable: Any, manifest: Manifest | None = None) -> None:
         import tvm

@@ -40,7 +40,9 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     if path.suffix.lower() not in (".onnx", ""):
-        raise InputError(f"{path}: model format '{path.suffix}' is not supported; give an .onnx file")
+        raise InputError(
+            f"{path}: model format '{path.suffix}' is not supported; give an .onnx file"
+        )
     imported, proto = import_onnx(path)
     module = normalise()(imported)
     main = module["main"]

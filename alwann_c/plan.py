@@ -19,7 +19,6 @@ from alwann_c.quantized import QuantizationScheme, QuantizedModel
 from alwann_c.targets import Library
 from alwann_c.version import TOOL
 
-PLAN_VERSION = 1
 MAX_PLAN_BYTES = 1 << 30
 MAX_ARRAY_BYTES = 1 << 28
 
@@ -101,7 +100,7 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Literal[1] = PLAN_VERSION
+    version: Literal[1] = 1
     tool: str = TOOL
     model: dict[str, str]
     calibration_sha256: str

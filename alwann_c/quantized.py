@@ -14,6 +14,7 @@ from alwann_c.codegen.float_network import FloatNetwork
 from alwann_c.codegen.network import CompiledNetwork
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
+from alwann_c.ir.rewrite import apply
 from alwann_c.model import Model
 from alwann_c.passes.calibrate import Estimator, Observation, estimate
 from alwann_c.passes.fuse_epilogue import FuseEpilogue
@@ -48,12 +49,7 @@ class QuantizedModel:
 
     @cached_property
     def network(self) -> CompiledNetwork:
-        """The compiled network with run-time operands."""
-        return CompiledNetwork(self.module)
-
-    @cached_property
-    def probed_network(self) -> CompiledNetwork:
-        """The same, also returning every layer's input codes."""
+        """The compiled network: run-time operands, and every layer's input codes on request."""
         return CompiledNetwork(self.module, probes=True)
 
 
@@ -62,7 +58,7 @@ def _observe(
 ) -> dict[tvm.ir.Var, Observation]:
     """Histograms of the distinct layer inputs, in two passes over the images."""
     sources = list(dict.fromkeys(layer.source for layer in layers))
-    network = FloatNetwork(Observe(sources)(model.module))
+    network = FloatNetwork(apply(Observe(sources), model.module))
     observations = {var: Observation() for var in sources}
     for _, *tensors in network.batches(images):
         for observation, tensor in zip(observations.values(), tensors, strict=True):
@@ -103,7 +99,6 @@ def quantize(
             layer, code, per_channel=scheme.weights == "per-channel", signed=scheme.signed
         )
     table = exact_products(scheme.signed)
-    module = FuseEpilogue()(Quantize(codes, table)(model.module))
+    module = apply(FuseEpilogue(), apply(Quantize(codes, table), model.module))
     refusals = {layer.name: layer.refusal for layer in found if layer.refusal is not None}
     return QuantizedModel(model, scheme, calibration, module, codes, images, refusals)
-

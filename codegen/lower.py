@@ -74,10 +74,13 @@ class _Kernels:
         if layouts != ("NHWC", "HWIO") or not static:
             legalize = tvm.ir.Op.get("relax.nn.conv2d").get_attr("FLegalize")
             return legalize(builder, call)
-        extents: Any = (*shape[1:], weight[3])
+        height, width, channels, out_channels = (int(n) for n in (*shape[1:], weight[3]))  # type: ignore[arg-type]
         pair: Any = lambda values: tuple(int(v) for v in values)  # noqa: E731
         spec = ConvSpec(
-            *extents,
+            height,
+            width,
+            channels,
+            out_channels,
             kernel=pair(weight[:2]),
             strides=pair(attrs.strides),
             padding=pair(attrs.padding),

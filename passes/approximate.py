@@ -56,9 +56,7 @@ def uncompensated(layer: LayerCodes, multiplier: Multiplier) -> LayerApproximati
 
 
 class _Approximator(Rebuilder):
-    def __init__(
-        self, mod: tvm.IRModule, approximations: Mapping[str, LayerApproximation]
-    ) -> None:
+    def __init__(self, mod: tvm.IRModule, approximations: Mapping[str, LayerApproximation]) -> None:
         super().__init__(mod)
         self.approximations = approximations
         self.tables: dict[str, relax.Expr] = {}

@@ -85,7 +85,7 @@ def estimate(observation: Observation, estimator: Estimator, *, signed: bool) ->
         share = np.cumsum(observation.counts) / observation.counts.sum()
         tail = (1 - PERCENTILE / 100) / 2
         first, last = np.searchsorted(share, tail), np.searchsorted(share, 1 - tail)
-        low, high = observation.centers[first], observation.centers[min(last, BINS - 1)]
+        low, high = observation.centers[first], observation.centers[min(int(last), BINS - 1)]
     elif estimator == "mse" and observation.counts.sum() > 0:
         low, high = _least_squares_range(observation, signed=signed)
     return affine_code(float(low), float(high), signed=signed)

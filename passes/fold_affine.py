@@ -18,9 +18,8 @@ import tvm
 from tvm import relax
 
 from alwann_c.ir.ops import op_name
-from alwann_c.ir.rewrite import Rebuilder
+from alwann_c.ir.rewrite import Rebuilder, bindings
 from alwann_c.passes.layers import LAYER_NAMES, constant, is_float_layer, layer_names, per_channel
-from alwann_c.ir.rewrite import bindings
 
 Float64 = npt.NDArray[np.float64]
 
@@ -44,7 +43,7 @@ class _Folder(Rebuilder):
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
         if is_float_layer(value):
-            channels = constant(value.args[1]).shape[-1]
+            channels = int(value.args[1].ty.shape[-1])
             self.pending[var] = _Affine(value, np.ones(channels), np.zeros(channels))
             return None
         folded = self._extend(value)

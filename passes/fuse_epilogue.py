@@ -1,9 +1,9 @@
-"""Moves residual addition, activation and output quantization into the integer layer before them.
+"""Moves residual addition, activation and output quantization into the layer before them.
 
-    y = alwann.conv2d(q, ...)                       c = alwann.conv2d(q, ..., q_r, activation="relu",
-    r = alwann.dequantize(q_r)                              residual="codes", out_scale=...)
-    s = add(y, r); t = relu(s)               =>
-    c = alwann.quantize(t)
+    y = alwann.conv2d(q, ...)
+    r = alwann.dequantize(q_r)
+    s = add(y, r); t = relu(s)       =>      c = alwann.conv2d(q, ..., q_r, activation="relu",
+    c = alwann.quantize(t)                       residual="codes", out_scale=...)
 
 An exact rewrite: every operation keeps its own float32 rounding (see `Epilogue`).
 """
@@ -17,6 +17,7 @@ from tvm import relax
 from alwann_c.ir import ops
 from alwann_c.ir.ops import op_name
 from alwann_c.ir.rewrite import Rebuilder
+from alwann_c.ir.spec import Quantization
 
 
 class _Fuser(Rebuilder):
@@ -25,7 +26,7 @@ class _Fuser(Rebuilder):
     def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
         self.pending: dict[relax.Var, relax.Call] = {}
-        self.decoded: dict[relax.Expr, tuple[relax.Expr, ops.Quantization]] = {}
+        self.decoded: dict[relax.Expr, tuple[relax.Expr, Quantization]] = {}
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
         if ops.is_layer(value):

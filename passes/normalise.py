@@ -1,7 +1,7 @@
 """Brings an imported float module into canonical form.
 
-Afterwards every convolution is `relax.nn.conv2d` in NHWC/HWIO layout with a constant weight, followed
-by at most one `add` of a constant bias and its activation; batch normalisation is gone.
+Afterwards every convolution is `relax.nn.conv2d` in NHWC/HWIO layout with a constant weight,
+followed by at most one `add` of a constant bias and its activation; batch normalisation is gone.
 """
 
 from __future__ import annotations

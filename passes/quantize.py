@@ -155,9 +155,7 @@ class Quantize:
     `table` is the exact int32 [256, 256] table of the codes' signedness.
     """
 
-    def __init__(
-        self, codes: Mapping[str, LayerCodes], table: npt.NDArray[np.int32]
-    ) -> None:
+    def __init__(self, codes: Mapping[str, LayerCodes], table: npt.NDArray[np.int32]) -> None:
         self.codes = codes
         self.table = table
 

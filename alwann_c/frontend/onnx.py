@@ -118,7 +118,7 @@ def import_onnx(path: Path) -> tuple[tvm.IRModule, onnx.ModelProto]:
         module = relax.transform.Normalize()(module)
     except AlwannError:
         raise
-    except Exception as e:  # noqa: BLE001 - the importer raises whatever its converters raise
+    except Exception as e:
         lines = [line for line in str(e).strip().splitlines() if line.strip()]
         reason = lines[-1] if lines else type(e).__name__
         raise UnsupportedError(

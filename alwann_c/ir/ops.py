@@ -80,7 +80,7 @@ def dequantize(x: relax.Expr, code: Quantization) -> relax.Call:
 
 
 def conv2d(layer: str, spec: ConvSpec, args: Sequence[relax.Expr]) -> relax.Call:
-    """`alwann.conv2d`; args = input, `LAYER_OPERANDS`, then the residual if the epilogue has one."""
+    """`alwann.conv2d`; args = input, `LAYER_OPERANDS`, and the residual if there is one."""
     return _call(
         CONV2D,
         args,
@@ -140,14 +140,17 @@ def conv_spec(call: relax.Call) -> ConvSpec:
     zero_point, signed = int(attrs["zero_point"]), bool(attrs["signed"])
     if op_name(call) == DENSE:
         taps, out_channels = weight[2], weight[3]
-        assert taps is not None and out_channels is not None
+        assert taps is not None
+        assert out_channels is not None
         return ConvSpec(
             1, 1, taps, out_channels, zero_point=zero_point, signed=signed, epilogue=epilogue
         )
     _, height, width, channels = shape
     out_channels = weight[3]
-    assert height is not None and width is not None
-    assert channels is not None and out_channels is not None
+    assert height is not None
+    assert width is not None
+    assert channels is not None
+    assert out_channels is not None
     pair: Any = tuple
     return ConvSpec(
         height,

@@ -26,10 +26,10 @@ def code_values(codes: Codes, signed: bool) -> Int32:
 
 
 def quantize(x: Float32, code: Quantization) -> Codes:
-    """`clamp(round_half_even(x / scale) + zero_point)` as uint8 bit patterns; float32 arithmetic."""
+    """`clamp(round_half_even(x / scale) + zero_point)`, in float32, as uint8 bit patterns."""
     steps = np.rint(x / np.float32(code.scale)) + np.float32(code.zero_point)
     clamped = np.clip(steps, np.float32(code.low), np.float32(code.high)).astype(np.int16)
-    return clamped.astype(np.int8).view(np.uint8) if code.signed else clamped.astype(np.uint8)
+    return np.asarray(clamped.astype(np.int8).view(np.uint8) if code.signed else clamped, np.uint8)
 
 
 def dequantize(codes: Codes, code: Quantization) -> Float32:

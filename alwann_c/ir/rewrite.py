@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tvm
 from tvm import relax
@@ -11,6 +12,11 @@ from tvm import relax
 from alwann_c.errors import UnsupportedError
 
 Emit = Callable[[relax.Expr], relax.Var]
+
+
+def apply(transform: Any, mod: tvm.IRModule) -> tvm.IRModule:
+    """Runs a TVM pass on a module."""
+    return transform(mod)
 
 
 def bindings(mod: tvm.IRModule) -> list[tuple[relax.Var, relax.Expr]]:

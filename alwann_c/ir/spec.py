@@ -1,4 +1,4 @@
-"""What an integer operator computes, as plain frozen data shared by operators, reference and kernels."""
+"""What an integer operator computes: plain data shared by operators, reference and kernels."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Epilogue:
     2. activation: `max(y, 0)` or `min(max(y, clip_min), clip_max)`,
     3. quantization of the output to codes with `output`; float32 output when it is None.
 
-    Every operation is a single IEEE float32 operation rounded to nearest even; nothing is contracted
-    into fused multiply-adds.
+    Every operation is a single IEEE float32 operation rounded to nearest even; nothing is
+    contracted into fused multiply-adds.
     """
 
     activation: Activation = "none"

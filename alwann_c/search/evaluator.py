@@ -1,4 +1,4 @@
-"""Accuracy of assignments on labelled images, each distinct choice of multipliers evaluated once."""
+"""Accuracy of assignments on labelled images, each choice of multipliers evaluated once."""
 
 from __future__ import annotations
 

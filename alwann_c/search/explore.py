@@ -49,9 +49,7 @@ class Chromosomes:
 
     def decode(self, genes: Genes) -> Assignment:
         """Assignment of a chromosome, in canonical form."""
-        names = tuple(
-            self.candidates[u][int(g)] for u, g in enumerate(genes[: self.units])
-        )
+        names = tuple(self.candidates[u][int(g)] for u, g in enumerate(genes[: self.units]))
         places = tuple(int(g) for g in genes[self.units :])
         return self.accelerator.canonical(Assignment(names, places))
 
@@ -173,14 +171,13 @@ def explore(
             assignment = chromosomes.decode(np.asarray(individual.X))
             reasons = accelerator.reasons(assignment)
             if reasons:
-                individual.set("F", np.array([1.0, 1.0]), "G", np.array([float(len(reasons))]))
+                individual.F, individual.G = np.ones(2), np.array([float(len(reasons))])
                 continue
             result = evaluator.evaluate(assignment.layer_multipliers)
             assignments.setdefault(result.names, assignment)
             results.append(result)
-            individual.set(
-                "F", np.array([1.0 - result.accuracy, result.relative_energy]), "G", np.zeros(1)
-            )
+            individual.F = np.array([1.0 - result.accuracy, result.relative_energy])
+            individual.G = np.zeros(1)
         for individual in asked:
             individual.evaluated.update({"F", "G", "H"})
         algorithm.tell(infills=asked)

@@ -92,9 +92,7 @@ def refine(
     points = []
     for done, candidate in enumerate(wanted):
         assignment = exploration.assignments[candidate.names]
-        approximations = compensator.network(
-            accelerator.multipliers(assignment), evaluator.method
-        )
+        approximations = compensator.network(accelerator.multipliers(assignment), evaluator.method)
         correct = evaluator.correct(approximations)
         points.append(
             FrontPoint(

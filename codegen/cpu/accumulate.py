@@ -61,15 +61,14 @@ def _emit_lookups(
 ) -> None:
     """Add products straight from the table, for rows that do not fit int16."""
     lanes = block.lanes
-    with emit.serial(tile.count) as pixel:
-        with emit.serial(size) as t:
-            code = emit.let(tile.code(tile.base[pixel] + offset + t))
-            value = emit.let(emit.code_value(code, signed))
-            with emit.serial(lanes) as n:
-                place = (tile.first + pixel) * lanes + n
-                weight = store.codes[(local + t) * lanes + n]
-                product = table[code * CODES + weight] - block.zero[n] * value
-                emit.store(tile.accumulators, place, tile.accumulators[place] + product)
+    with emit.serial(tile.count) as pixel, emit.serial(size) as t:
+        code = emit.let(tile.code(tile.base[pixel] + offset + t))
+        value = emit.let(emit.code_value(code, signed))
+        with emit.serial(lanes) as n:
+            place = (tile.first + pixel) * lanes + n
+            weight = store.codes[(local + t) * lanes + n]
+            product = table[code * CODES + weight] - block.zero[n] * value
+            emit.store(tile.accumulators, place, tile.accumulators[place] + product)
 
 
 def emit_accumulate(

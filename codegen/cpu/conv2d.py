@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import tvm
 
 from alwann_c.codegen.cpu import emit
-from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.gather import emit_gather
 from alwann_c.codegen.cpu.geometry import Geometry
+from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.panel_conv import emit_panels
 from alwann_c.codegen.cpu.strategy import Gather, Strategy, choose_strategy
-from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.ir.spec import ConvSpec
 
 

@@ -25,13 +25,12 @@ ROUND_MAGIC = 12582912.0
 
 def build(name: str, body: Any) -> tvm.tirx.PrimFunc:
     """Run `body()` inside a fresh PrimFunc and return it."""
-    with IRBuilder() as builder:
-        with I.prim_func(s_tir=True):
-            I.func_name(name)
-            I.func_attr(
-                {"tirx.noalias": True, "tirx.is_scheduled": True, "global_symbol": name}
-            )
-            body()
+    with IRBuilder() as builder, I.prim_func(s_tir=True):
+        I.func_name(name)
+        I.func_attr(
+            {"tirx.noalias": True, "tirx.is_scheduled": True, "global_symbol": name}
+        )
+        body()
     return builder.get()
 
 
@@ -139,9 +138,8 @@ def parallel(stop: Expr) -> Any:
 @contextmanager
 def when(condition: Expr) -> Iterator[None]:
     """Statements executed if the condition holds."""
-    with I.If(condition):
-        with I.Then():
-            yield
+    with I.If(condition), I.Then():
+        yield
 
 
 def branch(condition: Expr, then: Any, otherwise: Any) -> None:

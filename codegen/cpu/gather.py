@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from alwann_c.codegen.cpu import emit
-from alwann_c.codegen.cpu.emit import T
 from alwann_c.codegen.cpu.geometry import Geometry
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.padding import emit_padded

@@ -168,9 +168,8 @@ class _Task:
                 count = emit.let(emit.i32(T.min(stop - pixel, emit.i64(strategy.tile))))
                 row = emit.i32(0) if plan.chunks == 1 else emit.let(index * strategy.tile)
                 tile = self._tile(pixel, count, base, accumulators, row, group)
-                with emit.when(chunk == 0):
-                    with emit.serial(tile.count * lanes) as i:
-                        emit.store(accumulators, row * lanes + i, emit.i32(0))
+                with emit.when(chunk == 0), emit.serial(tile.count * lanes) as i:
+                    emit.store(accumulators, row * lanes + i, emit.i32(0))
                 with emit.serial(to_group - from_group) as g:
                     tap = emit.let(plan.first_tap(from_group + g))
                     offset = emit.let(plan.offset(from_group + g))

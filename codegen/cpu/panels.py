@@ -114,21 +114,20 @@ def _emit_bounds(
 ) -> None:
     """Codes, centers and half ranges of the `size` taps from `first` (`local` in the chunk)."""
     low_code, high_code = (-128, 127) if signed else (0, 255)
-    with emit.serial(size) as t:
-        with emit.serial(block.lanes) as n:
-            code = emit.let(
-                emit.i32(block.weight[(first + t) * block.channels + block.channel(n)])
-            )
-            slope = emit.let(emit.code_value(code, signed) - block.zero[n])
-            safe = T.And(slope <= SAFE_STEP, slope >= -SAFE_STEP)
-            at_low, at_high = emit.let(slope * low_code), emit.let(slope * high_code)
-            low = emit.let(T.min(at_low, at_high) + bounds.low[code])
-            high = emit.let(T.max(at_low, at_high) + bounds.high[code])
-            center = emit.let((low + high) >> 1)
-            here = t * block.lanes + n
-            emit.store(store.codes, local * block.lanes + here, code)
-            emit.store(store.center, here, center)
-            emit.store(store.half, here, T.Select(safe, high - center, emit.i32(1 << 20)))
+    with emit.serial(size) as t, emit.serial(block.lanes) as n:
+        code = emit.let(
+            emit.i32(block.weight[(first + t) * block.channels + block.channel(n)])
+        )
+        slope = emit.let(emit.code_value(code, signed) - block.zero[n])
+        safe = T.And(slope <= SAFE_STEP, slope >= -SAFE_STEP)
+        at_low, at_high = emit.let(slope * low_code), emit.let(slope * high_code)
+        low = emit.let(T.min(at_low, at_high) + bounds.low[code])
+        high = emit.let(T.max(at_low, at_high) + bounds.high[code])
+        center = emit.let((low + high) >> 1)
+        here = t * block.lanes + n
+        emit.store(store.codes, local * block.lanes + here, code)
+        emit.store(store.center, here, center)
+        emit.store(store.half, here, T.Select(safe, high - center, emit.i32(1 << 20)))
 
 
 def _emit_mode(store: PanelStore, lanes: int, size: int) -> Expr:
@@ -177,9 +176,8 @@ def emit_group(
     mode = _emit_mode(store, lanes, size)
     emit.store(store.modes, group, mode)
     with emit.when(mode < len(store.segments)):
-        with emit.serial(size) as t:
-            with emit.serial(lanes) as n:
-                emit.store(block.offset, n, block.offset[n] + store.center[t * lanes + n])
+        with emit.serial(size) as t, emit.serial(lanes) as n:
+            emit.store(block.offset, n, block.offset[n] + store.center[t * lanes + n])
         with emit.serial(CODES) as a:
             value = emit.let(emit.code_value(a, signed))
             with emit.serial(size) as t:

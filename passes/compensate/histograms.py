@@ -33,4 +33,4 @@ def tap_histograms(patches: Codes) -> npt.NDArray[np.float64]:
     flat = patches.reshape(rows, -1)
     keys = np.arange(groups * taps, dtype=np.int64) * 256 + flat
     counts = np.bincount(keys.reshape(-1), minlength=groups * taps * 256)
-    return counts.reshape(groups, taps, 256) / rows
+    return np.asarray(counts.reshape(groups, taps, 256) / rows)

@@ -56,11 +56,11 @@ class LayerData:
         return slice(len(self.codes) - self.held_back, len(self.codes))
 
 
-def with_weight(
-    layer: LayerCodes, multiplier: Multiplier, weight: Codes
-) -> LayerApproximation:
+def with_weight(layer: LayerCodes, multiplier: Multiplier, weight: Codes) -> LayerApproximation:
     """The layer on `multiplier` with tuned codes and its original bias."""
-    return LayerApproximation(multiplier, weight.reshape(layer.weight.shape), layer.offset(), layer.scale)
+    return LayerApproximation(
+        multiplier, weight.reshape(layer.weight.shape), layer.offset(), layer.scale
+    )
 
 
 def bias_corrected(

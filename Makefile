@@ -1,0 +1,40 @@
+# alwann-c: `make` lists what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types bench reproduce clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Python >= 3.11 is needed: make PYTHON=python3.11"; exit 1)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	command -v c++ g++ clang++ cc gcc clang >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet ziglang
+	touch $(STAMP)
+
+demo: $(STAMP) ## the main job on the shipped model, data, library and target
+	$(BIN)/alwann-c demo -o demo-output
+
+test: $(STAMP) lint types ## lint, types and the test suite
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff: format and lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(STAMP) ## benchmarks of kernels and networks beside ONNX Runtime
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+
+reproduce: $(STAMP) ## the tables of the README (needs ../shared; takes an hour)
+	$(BIN)/python tools/reproduce.py
+
+clean: ## removes the environment and what the demo wrote
+	rm -rf $(VENV) demo-output build dist *.egg-info

@@ -1,0 +1,5 @@
+"""Command line: `alwann-c COMMAND …`, see `alwann-c --help`."""
+
+from alwann_c.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,299 @@
+"""The commands that work on a model."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alwann_c.accelerator import Exclusions, place
+from alwann_c.atomic import replacing
+from alwann_c.cli.console import Console, table
+from alwann_c.compensation import Compensator
+from alwann_c.compiler import CompileResult, SearchOptions, compile_model
+from alwann_c.dataset import load_dataset
+from alwann_c.deploy import load_module
+from alwann_c.errors import InputError
+from alwann_c.evaluation import EvaluationResult, float_correct, network_correct
+from alwann_c.libraries import open_libraries
+from alwann_c.model import load
+from alwann_c.plan import load_plan, scheme_of
+from alwann_c.quantized import QuantizationScheme, quantize
+from alwann_c.report import write_report
+from alwann_c.targets import load_target
+
+
+def _exclusions(arguments: Any) -> Exclusions:
+    return Exclusions(
+        tuple(arguments.exclude),
+        arguments.exclude_first,
+        arguments.exclude_last,
+        arguments.approximate_dense,
+    )
+
+
+def inspect(arguments: Any, console: Console) -> int:
+    """`inspect MODEL`."""
+    model = load(arguments.model)
+    rows: list[dict[str, Any]] = []
+    for layer in model.layers:
+        spec = layer.spec
+        rows.append(
+            {
+                "name": layer.name,
+                "kind": layer.kind,
+                "input": None if spec is None else [spec.height, spec.width, spec.in_channels],
+                "output": None
+                if spec is None
+                else [spec.out_height, spec.out_width, spec.out_channels],
+                "weight": list(layer.weight.shape),
+                "macs": None if spec is None else spec.macs,
+                "approximable": layer.refusal is None,
+                "reason": layer.refusal
+                or ("dense: exact unless asked" if layer.kind == "dense" else None),
+            }
+        )
+    total = sum(row["macs"] or 0 for row in rows)
+    data = {
+        "name": model.name,
+        "input": {"name": model.input_name, "shape": list(model.input_shape)},
+        "classes": model.classes,
+        "macs": total,
+        "layers": rows,
+    }
+    lines = table(
+        ["layer", "kind", "weight", "output", "MACs", "approximable"],
+        [
+            [
+                str(row["name"]),
+                str(row["kind"]),
+                "x".join(map(str, row["weight"])),
+                "-" if row["output"] is None else "x".join(map(str, row["output"])),
+                "-" if row["macs"] is None else f"{row['macs']:,}",
+                "yes" if row["reason"] is None else f"({row['reason']})",
+            ]
+            for row in rows
+        ],
+    )
+    console.result(data, [*lines, f"{total:,} MACs per image"])
+    return 0
+
+
+def _options(arguments: Any, max_drop: float) -> SearchOptions:
+    return SearchOptions(
+        max_drop=max_drop,
+        population=arguments.population,
+        generations=arguments.generations,
+        seed=arguments.seed,
+        search_images=arguments.search_images,
+    )
+
+
+def _summary_lines(result: CompileResult) -> list[str]:
+    summary, found = result.summary, result.search
+    chosen = summary["selected"]
+    images = len(found.best.approximations)
+    lines = [
+        f"float accuracy   {summary['float_accuracy']:.4f} on the search data",
+        f"int8 accuracy    {summary['int8_accuracy']:.4f}",
+        f"approximate      {chosen['accuracy']:.4f}",
+    ]
+    if chosen["test_accuracy"] is not None:
+        low, high = chosen["test_drop_ci95"]
+        lines += [
+            f"test data        float {summary['test_float_accuracy']:.4f}, int8 "
+            f"{summary['test_int8_accuracy']:.4f}, approximate {chosen['test_accuracy']:.4f}",
+            f"test drop        {100 * chosen['test_drop']:+.2f} points, 95 % interval "
+            f"[{100 * low:+.2f}, {100 * high:+.2f}]",
+        ]
+    lines.append(
+        f"energy saved     {100 * (1 - chosen['relative_energy']):.1f} % of the multiplication "
+        f"energy of {images} layers"
+    )
+    rows = [
+        [layer.name, layer.unit or "(exact)", layer.multiplier, f"{layer.relative_cost:.3f}"]
+        for layer in found.plan.layers
+    ]
+    return [*lines, "", *table(["layer", "unit", "multiplier", "energy"], rows)]
+
+
+def compile_(arguments: Any, console: Console) -> int:
+    """`compile MODEL …`."""
+    result = compile_model(
+        arguments.model,
+        target=arguments.target,
+        calibration=arguments.calibration,
+        search_data=arguments.search,
+        test=arguments.test,
+        output=arguments.output,
+        libraries=arguments.library,
+        options=_options(arguments, arguments.max_drop),
+        exclusions=_exclusions(arguments),
+        device=arguments.device,
+        resume=arguments.resume,
+        command="alwann-c " + shlex.join(sys.argv[1:]),
+        say=console.progress,
+    )
+    lines = [*_summary_lines(result), "", f"written to {result.folder}"]
+    console.result(result.summary, lines)
+    return 0
+
+
+def demo(arguments: Any, console: Console) -> int:
+    """`demo`: `compile` on what ships with the package, then the module in a fresh process."""
+    with as_file(files("alwann_c") / "demo") as shipped:
+        result = compile_model(
+            shipped / "resnet8_cifar10.onnx",
+            target="power-gated-4",
+            calibration=shipped / "calibration.toml",
+            search_data=shipped / "search.toml",
+            test=shipped / "test.toml",
+            output=arguments.output,
+            options=_options(arguments, 0.01),
+            command="alwann-c demo",
+            say=console.progress,
+        )
+        console.progress("reloading the module in a fresh process")
+        command = [sys.executable, "-m", "alwann_c", "run", str(result.folder)]
+        command += ["--data", str(shipped / "test.toml"), "--self-test"]
+        fresh = subprocess.run(command, capture_output=True, text=True, check=False)
+    if fresh.returncode != 0:
+        raise InputError(f"{result.folder}: the module does not run again: {fresh.stderr.strip()}")
+    lines = [
+        *_summary_lines(result),
+        "",
+        "the exported module, in a fresh process:",
+        *(f"  {line}" for line in fresh.stdout.strip().splitlines()),
+        "",
+        f"look at {result.folder / 'report.html'}",
+    ]
+    console.result(result.summary, lines)
+    return 0
+
+
+def evaluate(arguments: Any, console: Console) -> int:
+    """`evaluate MODEL …`."""
+    library = open_libraries(arguments.library)
+    plan = load_plan(arguments.plan) if arguments.plan else None
+    uniform = library.find(arguments.multiplier) if arguments.multiplier else None
+    calibration = load_dataset(arguments.calibration)
+    test = load_dataset(arguments.test).limited(arguments.limit)
+    model = load(arguments.model)
+    test.check(model.input_shape, model.classes, need_labels=True)
+    signed = uniform is not None and uniform.signed
+    scheme = (
+        scheme_of(plan)
+        if plan is not None
+        else QuantizationScheme(arguments.weights, arguments.ranges, signed)
+    )
+    console.progress("calibrating")
+    count = plan.quantization.images if plan is not None else 500
+    quantized = quantize(model, calibration, scheme, images=count)
+    console.progress("evaluating float and int8")
+    reference = float_correct(model, test)
+    int8 = network_correct(quantized.network, test)
+    timed, energy = int8, None
+    if plan is not None or uniform is not None:
+        compensator = Compensator(quantized)
+        if plan is not None:
+            chosen = plan.approximations(quantized, library)
+            energy = plan.relative_energy
+        else:
+            assert uniform is not None
+            target = load_target("power-gated-2").model_copy(
+                update={
+                    "operands": load_target("power-gated-2").operands.model_copy(
+                        update={"signed": signed}
+                    )
+                }
+            )
+            accelerator = place(quantized, target, library, _exclusions(arguments))
+            console.progress(f"compensating ({arguments.compensation})")
+            layers = dict.fromkeys(accelerator.approximable, uniform)
+            chosen = compensator.network(layers, arguments.compensation)
+            if uniform.power_mw is not None:
+                energy = accelerator.relative_energy([uniform.name] * len(layers))
+        bound = {
+            name: compensator.store.operands(quantized.layers[name], approximation)
+            for name, approximation in chosen.items()
+        }
+        console.progress("evaluating the approximate network")
+        timed = network_correct(quantized.network, test, bound)
+    result = EvaluationResult(
+        float_accuracy=float(reference.mean()),
+        int8_accuracy=int8.accuracy,
+        accuracy=timed.accuracy,
+        samples=len(test),
+        images_per_second=timed.images_per_second,
+        macs_per_image=sum(layer.spec.macs for layer in quantized.layers.values()),
+        relative_energy=energy,
+    )
+    lines = [
+        f"float accuracy       {result.float_accuracy:.4f}",
+        f"int8 accuracy        {result.int8_accuracy:.4f}",
+        f"accuracy             {result.accuracy:.4f} on {result.samples} images",
+        f"images per second    {result.images_per_second:.0f}",
+        f"MACs per image       {result.macs_per_image:,}",
+        f"relative energy      {'unknown' if energy is None else format(energy, '.4f')}",
+    ]
+    console.result(result.to_dict(), lines)
+    return 0
+
+
+def run(arguments: Any, console: Console) -> int:
+    """`run MODULE --data D`."""
+    if arguments.data is None and not arguments.self_test:
+        raise InputError("run: give --data, or --self-test")
+    module = load_module(arguments.module)
+    assert module.manifest is not None
+    data: dict[str, Any] = {}
+    lines = []
+    if arguments.self_test:
+        if not module.self_test():
+            raise InputError(
+                f"{arguments.module}: self-test failed: outputs differ from the recorded ones; "
+                "was it built for another machine?"
+            )
+        data["self_test"] = "passed"
+        lines.append("self-test passed: outputs are bit-identical to the recorded ones")
+    if arguments.data is not None:
+        images = load_dataset(arguments.data)
+        classes = module.manifest.output.shape[1]
+        shape = tuple(module.manifest.input.shape[1:])
+        images.check(shape, classes, need_labels=images.labels is not None)
+        parts = [module(images.images(i, i + 500)) for i in range(0, len(images), 500)]
+        outputs = np.concatenate(parts)
+        data["samples"] = len(images)
+        lines.append(f"{len(images)} images")
+        if images.labels is not None:
+            data["accuracy"] = float((outputs.argmax(axis=1) == images.labels).mean())
+            lines.append(f"accuracy {data['accuracy']:.4f}")
+        if arguments.output is not None:
+            _write_array(Path(arguments.output), outputs)
+            data["output"] = arguments.output
+            lines.append(f"outputs written to {arguments.output}")
+    console.result(data, lines)
+    return 0
+
+
+def _write_array(path: Path, outputs: Any) -> None:
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, outputs)
+    except OSError as e:
+        raise InputError(f"{path}: cannot write: {e.strerror or e}") from e
+
+
+def report(arguments: Any, console: Console) -> int:
+    """`report DIR`."""
+    folder = Path(arguments.folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give the output folder of `compile`")
+    path = write_report(folder)
+    console.result({"report": str(path)}, [f"written {path}"])
+    return 0
