@@ -10,10 +10,11 @@ import numpy.typing as npt
 from alwann_c.codegen.float_network import FloatNetwork
 from alwann_c.codegen.layer_kernel import LayerKernel
 from alwann_c.codegen.network import Operands, bind
+from alwann_c.codegen.tap_residual import TapKernels
 from alwann_c.ir.rewrite import apply
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
-from alwann_c.passes.compensate import LayerData, Method, compensate_layer, output_error
+from alwann_c.passes.compensate import Compensation, LayerData, Method, compensate_layer
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizedModel
@@ -64,8 +65,10 @@ class Compensator:
         self._kernels: dict[ConvSpec, LayerKernel] = {}
         self._exact_codes: dict[str, Codes] | None = None
         self._targets: dict[str, Float32] | None = None
-        self._cache: dict[tuple[str, str, Method], LayerApproximation] = {}
-        self._errors: dict[tuple[str, str, Method], float] = {}
+        self._taps = TapKernels()
+        self._exact_data: dict[str, LayerData] = {}
+        self._cache: dict[tuple[str, str, Method], Compensation] = {}
+        self._variances: dict[str, float] = {}
 
     @property
     def targets(self) -> dict[str, Float32]:
@@ -99,27 +102,28 @@ class Compensator:
         def run(given: Codes, approximation: LayerApproximation) -> Float32:
             return kernel.run(given, self.store.operands(layer, approximation))
 
-        return LayerData(codes, self.targets[layer.name], run, self._held_back)
+        target = self.targets[layer.name]
+        return LayerData(layer.spec, codes, target, run, self._taps.residual, self._held_back)
 
-    def cached(self, name: str, multiplier: Multiplier, method: Method) -> LayerApproximation:
+    def cached(self, name: str, multiplier: Multiplier, method: Method) -> Compensation:
         """Compensation of one layer after exact ones; computed once per (layer, table, method)."""
         key = (name, multiplier.content_hash, method)
         if key not in self._cache:
             layer = self.quantized.layers[name]
-            needs_data = method == "full" and not multiplier.is_exact
-            data = self._data(layer, self.exact_codes[name]) if needs_data else None
+            if name not in self._exact_data:
+                self._exact_data[name] = self._data(layer, self.exact_codes[name])
+            data = self._exact_data[name]
             self._cache[key] = compensate_layer(layer, multiplier, method, data)
         return self._cache[key]
 
     def relative_error(self, name: str, multiplier: Multiplier, method: Method) -> float:
         """Held-back output error of `cached`, relative to the variance of the layer's output."""
-        key = (name, multiplier.content_hash, method)
-        if key not in self._errors:
-            layer = self.quantized.layers[name]
-            data = self._data(layer, self.exact_codes[name])
-            variance = float(data.target.var()) or 1.0
-            self._errors[key] = output_error(self.cached(name, multiplier, method), data) / variance
-        return self._errors[key]
+        return self.cached(name, multiplier, method).error / self._variance(name)
+
+    def _variance(self, name: str) -> float:
+        if name not in self._variances:
+            self._variances[name] = float(self.targets[name].var()) or 1.0
+        return self._variances[name]
 
     def network(
         self, multipliers: Mapping[str, Multiplier], method: Method
@@ -133,12 +137,11 @@ class Compensator:
                 continue
             layer, multiplier = self.quantized.layers[name], multipliers[name]
             if method != "full" or multiplier.is_exact or upstream_exact:
-                chosen[name] = self.cached(name, multiplier, method)
+                chosen[name] = self.cached(name, multiplier, method).approximation
             else:
                 codes = self.quantized.network.run_probed(self._images, bound, [name]).codes
-                chosen[name] = compensate_layer(
-                    layer, multiplier, method, self._data(layer, codes[name])
-                )
+                data = self._data(layer, codes[name])
+                chosen[name] = compensate_layer(layer, multiplier, method, data).approximation
             upstream_exact = upstream_exact and multiplier.is_exact
             bound[name] = self.store.operands(layer, chosen[name])
         return chosen

@@ -1,5 +1,11 @@
-from pathlib import Path
+"""The report of a finished job: one HTML file, self-contained, that opens offline.
 
+`render_report` reads `front.json`, `plan.json` and, where present, `manifest.json` of an output
+folder; `write_report` puts the result beside them as `report.html`.
+"""
 
-def write_report(directory: Path) -> Path:
-    return directory / "report.html"
+from __future__ import annotations
+
+from alwann_c.report.page import REPORT, render_report, write_report
+
+__all__ = ["REPORT", "render_report", "write_report"]

@@ -90,7 +90,7 @@ class Evaluator:
                 chosen = {
                     layer: self.compensator.cached(
                         layer, self.accelerator.multiplier(name), self.method
-                    )
+                    ).approximation
                     for layer, name in zip(self.accelerator.approximable, key, strict=True)
                 }
                 correct = self.correct(chosen)

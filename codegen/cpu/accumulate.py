@@ -1,12 +1,22 @@
-"""The inner loops: adding rows of product panels to the accumulators of a tile of pixels."""
+"""The inner loops: adding rows of product panels to the accumulators of a tile of pixels.
+
+A sum v of rows (see `panels`) holds channel i in its even and channel h + i in its odd 16-bit lanes,
+h = lanes / 2. With V = v seen as h int32 lanes, a pixel keeps two accumulators of h lanes,
+
+    packed += V            = sum of odd * 65536 + even, modulo 2**32
+    upper  += V >> 16      = sum of odd
+
+from which the sums of both follow: channel h + i is `upper`, channel i is `packed - upper * 65536`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from alwann_c.codegen.cpu import emit
-from alwann_c.codegen.cpu.emit import Buffer, Expr
-from alwann_c.codegen.cpu.panels import CODES, Block, PanelStore
+from alwann_c.codegen.cpu.emit import Buffer, Expr, T
+from alwann_c.codegen.cpu.panels import Block, Group, PanelStore
+from alwann_c.codegen.cpu.table import CODES, PreparedTable
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,7 @@ class Tile:
         image: int64 position of the tile's first image in `codes`.
         base: int32 [pixels] first byte of each pixel's patch, from `image`.
         count: number of pixels, rounded up to the unrolling.
-        accumulators: int32 [pixels][lanes].
+        accumulators: int32 [pixels][packed, upper][lanes / 2].
         first: int32 index of the tile's first pixel in `accumulators`.
     """
 
@@ -30,82 +40,112 @@ class Tile:
     first: Expr
 
     def code(self, position: Expr) -> Expr:
-        """Activation code at `position` after `image`, int32."""
-        return emit.i32(self.codes[self.image + emit.i64(position)])
+        """Activation code at an int64 position, as int64."""
+        return emit.i64(self.codes[position])
+
+
+def totals(tile: Tile, pixel: Expr, lanes: int) -> tuple[Expr, Expr]:
+    """int32 sums of the first and of the second half of a pixel's channels."""
+    half = lanes // 2
+    place = emit.let((tile.first + pixel) * lanes)
+    packed = emit.load(tile.accumulators, place, half)
+    upper = emit.let(emit.load(tile.accumulators, place + half, half))
+    return emit.let(packed - (upper << emit.splat(emit.i32(16), half))), upper
 
 
 def _emit_rows(
-    tile: Tile, store: PanelStore, lanes: int, panel: Expr, offset: Expr, size: int,
+    tile: Tile, store: PanelStore, lanes: int, group: Group, size: int, offset: Expr,
     length: int, unroll: int,
 ) -> None:
     """Sum `length` rows at a time in int16, widen, add to the accumulators."""
+    half = lanes // 2
+    panel = emit.opaque(emit.i64(group.local) * emit.i64(CODES * lanes))
+    origin = emit.opaque(tile.image + emit.i64(offset))
+    shift = emit.splat(emit.i32(16), half)
     with emit.serial(tile.count // unroll) as outer:
         for u in range(unroll):
             pixel = outer * unroll + u
-            at = emit.let(tile.base[pixel] + offset)
+            at = emit.let(origin + emit.i64(tile.base[pixel]))
             place = emit.let((tile.first + pixel) * lanes)
-            total = emit.load(tile.accumulators, place, lanes)
+            packed = emit.load(tile.accumulators, place, half)
+            upper = emit.load(tile.accumulators, place + half, half)
             for start in range(0, size, length):
                 partial = None
                 for t in range(start, min(start + length, size)):
-                    row = panel + tile.code(at + t) * (size * lanes) + t * lanes
+                    code = tile.code(at + emit.i64(t))
+                    row = panel + code * emit.i64(size * lanes) + emit.i64(t * lanes)
                     values = emit.load(store.panel, row, lanes)
                     partial = values if partial is None else emit.let(partial + values)
-                total = emit.let(total + emit.convert(partial, "int32"))
-            emit.store(tile.accumulators, place, total)
+                wide = emit.let(T.reinterpret(emit.typed("int32", half), partial))
+                packed = emit.let(packed + wide)
+                upper = emit.let(upper + (wide >> shift))
+            emit.store(tile.accumulators, place, packed)
+            emit.store(tile.accumulators, place + half, upper)
 
 
 def _emit_lookups(
-    tile: Tile, store: PanelStore, block: Block, table: Buffer, local: Expr, offset: Expr,
-    size: int, signed: bool,
+    tile: Tile, store: PanelStore, block: Block, table: PreparedTable, group: Group, offset: Expr,
+    signed: bool,
 ) -> None:
     """Add products straight from the table, for rows that do not fit int16."""
-    lanes = block.lanes
-    with emit.serial(tile.count) as pixel, emit.serial(size) as t:
-        code = emit.let(tile.code(tile.base[pixel] + offset + t))
-        value = emit.let(emit.code_value(code, signed))
-        with emit.serial(lanes) as n:
-            place = (tile.first + pixel) * lanes + n
-            weight = store.codes[(local + t) * lanes + n]
-            product = table[code * CODES + weight] - block.zero[n] * value
-            emit.store(tile.accumulators, place, tile.accumulators[place] + product)
+    lanes, half = block.lanes, block.lanes // 2
+    with emit.serial(tile.count) as pixel:
+        with emit.serial(group.size) as t:
+            position = tile.image + emit.i64(tile.base[pixel] + offset + t)
+            code = emit.let(emit.i32(tile.code(position)))
+            value = emit.let(emit.code_value(code, signed))
+            place = emit.let((tile.first + pixel) * lanes)
+
+            def product(lane: Expr) -> Expr:
+                weight = store.codes[(group.local + t) * lanes + lane]
+                return table.table[code * CODES + weight] - block.zero[lane] * value
+
+            with emit.serial(half) as n:
+                even, odd = product(n * 2), emit.let(product(n * 2 + 1))
+                packed, upper = emit.let(place + n), emit.let(place + half + n)
+                total = tile.accumulators[packed] + even + (odd << 16)
+                emit.store(tile.accumulators, packed, total)
+                emit.store(tile.accumulators, upper, tile.accumulators[upper] + odd)
 
 
 def emit_accumulate(
     tile: Tile,
     store: PanelStore,
     block: Block,
-    table: Buffer,
+    table: PreparedTable,
+    group: Group,
     *,
-    group: Expr,
-    local: Expr,
+    sizes: tuple[int, ...],
     offset: Expr,
-    size: int,
     unroll: int,
     signed: bool,
 ) -> None:
-    """Add the products of one group of `size` taps to the tile's accumulators.
+    """Add the products of one group of taps to the tile's accumulators.
 
     Args:
-        group: index of the group in the chunk.
-        local: first tap of the group, counted from the start of the chunk.
+        sizes: the sizes a group may have; the code for each is unrolled.
         offset: position of the group's first code from a pixel's first byte.
     """
-    mode = emit.let(store.modes[group])
-    panel = emit.let(local * (CODES * block.lanes))
+    mode = emit.let(store.modes[group.index])
+    cases = [
+        (size, index)
+        for size in sizes
+        for index, length in enumerate(store.segments)
+        if index == 0 or length < size
+    ]
 
-    def choose(index: int) -> None:
-        if index == len(store.segments):
-            _emit_lookups(tile, store, block, table, local, offset, size, signed)
+    def choose(rest: list[tuple[int, int]]) -> None:
+        if not rest:
+            _emit_lookups(tile, store, block, table, group, offset, signed)
             return
+        size, index = rest[0]
         length = store.segments[index]
-        if index and length >= size:  # the same code as a better mode
-            choose(index + 1)
-            return
 
         def rows() -> None:
-            _emit_rows(tile, store, block.lanes, panel, offset, size, length, unroll)
+            _emit_rows(tile, store, block.lanes, group, size, offset, length, unroll)
 
-        emit.branch(mode == index, rows, lambda: choose(index + 1))
+        emit.branch(
+            T.And(mode == index, group.size == size), rows, lambda: choose(rest[1:])
+        )
 
-    choose(0)
+    choose(cases)

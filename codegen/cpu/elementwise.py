@@ -27,16 +27,16 @@ def _elementwise(
         shape = [emit.symbol() for _ in range(rank)]
         given, wanted = emit.argument("x", shape, source), emit.argument("y", shape, result)
         x, y = emit.flat(given, source), emit.flat(wanted, result)
-        size = emit.let(x.shape[0])
-        vectors = emit.let(size // emit.i64(LANES))
+        size = emit.opaque(x.shape[0])
+        vectors = emit.opaque(size // emit.i64(LANES))
         with emit.parallel((vectors + emit.i64(TASK - 1)) // emit.i64(TASK)) as task:
-            first = emit.let(task * emit.i64(TASK))
-            count = emit.let(emit.T.min(vectors - first, emit.i64(TASK)))
+            first = emit.opaque(task * emit.i64(TASK))
+            count = emit.opaque(emit.T.min(vectors - first, emit.i64(TASK)))
             with emit.serial(count) as i:
-                at = emit.let((first + i) * emit.i64(LANES))
+                at = emit.opaque((first + i) * emit.i64(LANES))
                 emit.store(y, at, operation(emit.load(x, at, LANES)))
         with emit.serial(size % emit.i64(LANES)) as i:
-            at = emit.let(vectors * emit.i64(LANES) + i)
+            at = emit.opaque(vectors * emit.i64(LANES) + i)
             emit.store(y, at, operation(x[at]))
 
     return emit.build(name, body)

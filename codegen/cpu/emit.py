@@ -62,6 +62,13 @@ def registers(size: int, dtype: str) -> Buffer:
     return I.alloc_buffer((size,), dtype, scope="local")
 
 
+def variable(value: int) -> Buffer:
+    """A local int32 variable (a buffer of one element) with its first value."""
+    place = registers(1, "int32")
+    I.buffer_store(place, i32(value), [i32(0)])
+    return place
+
+
 def i32(value: Expr | int) -> Expr:
     """Constant or cast to int32."""
     return T.int32(value) if isinstance(value, int) else T.cast(value, "int32")
@@ -73,17 +80,19 @@ def i64(value: Expr | int) -> Expr:
 
 
 def let(value: Expr) -> Expr:
-    """Name a value, computed once.
+    """Name a value, computed once."""
+    return I.Bind(value)
 
-    A scalar integer goes through a local variable: TVM's simplifier, which would otherwise look
-    through every name, takes minutes on nested divisions, and LLVM does its work anyway.
+
+def opaque(value: Expr) -> Expr:
+    """Name an integer, computed once, through a local variable.
+
+    TVM's simplifier looks through `let` and takes minutes on nested divisions; it does not look
+    into variables, and LLVM simplifies them anyway.
     """
-    kind = str(value.ty.dtype)
-    if kind not in ("int32", "int64"):
-        return I.Bind(value)
-    variable = I.alloc_buffer((1,), kind, scope="local")
-    I.buffer_store(variable, value, [i32(0)])
-    return I.Bind(variable[i32(0)])
+    place = registers(1, str(value.ty.dtype))
+    I.buffer_store(place, value, [i32(0)])
+    return I.Bind(place[i32(0)])
 
 
 def lanes_of(value: Expr) -> int:

@@ -99,36 +99,36 @@ class _Kernel:
         blocks, tail = divmod(group_out, self.tile.lanes)
         lines = batch * emit.i64(spec.out_height)
         with emit.parallel(lines) as task:
-            image = emit.let(task // emit.i64(spec.out_height) * emit.i64(geometry.image))
+            image = emit.opaque(task // emit.i64(spec.out_height) * emit.i64(geometry.image))
             top = task % emit.i64(spec.out_height) * emit.i64(spec.strides[0])
-            line = emit.let(image + top * emit.i64(geometry.padded_width * spec.in_channels))
-            target = emit.let(task * emit.i64(spec.out_width * spec.out_channels))
+            line = emit.opaque(image + top * emit.i64(geometry.padded_width * spec.in_channels))
+            target = emit.opaque(task * emit.i64(spec.out_width * spec.out_channels))
             with emit.serial(groups) as group:
-                start = emit.let(line + emit.i64(group * geometry.group_in))
-                channel = emit.let(group * group_out)
+                start = emit.opaque(line + emit.i64(group * geometry.group_in))
+                channel = emit.opaque(group * group_out)
                 if blocks:
                     with emit.serial(blocks) as block:
-                        first = emit.let(channel + block * self.tile.lanes)
+                        first = emit.opaque(channel + block * self.tile.lanes)
                         self._row(start, target, first, self.tile.lanes)
                 if tail:
-                    first = emit.let(channel + blocks * self.tile.lanes)
+                    first = emit.opaque(channel + blocks * self.tile.lanes)
                     for bit in reversed(range(tail.bit_length())):
                         if tail >> bit & 1:
                             self._row(start, target, first, 1 << bit)
-                            first = emit.let(first + (1 << bit))
+                            first = emit.opaque(first + (1 << bit))
 
     def _row(self, start: Expr, target: Expr, first: Expr, lanes: int) -> None:
         """One output row, `lanes` channels from `first`; the last tile may overlap the one before."""
         width, pixels = self.geometry.spec.out_width, self.tile.pixels
         with emit.serial(-(-width // pixels)) as index:
-            column = emit.let(T.min(index * pixels, width - pixels))
+            column = emit.opaque(T.min(index * pixels, width - pixels))
             self._tile(start, target, column, first, lanes)
 
     def _tile(self, start: Expr, target: Expr, column: Expr, first: Expr, lanes: int) -> None:
         spec, geometry, pixels = self.geometry.spec, self.geometry, self.tile.pixels
         step = spec.strides[1] * spec.in_channels
         depthwise = is_depthwise(spec)
-        corner = emit.let(start + emit.i64(column * step))
+        corner = emit.opaque(start + emit.i64(column * step))
         sums = emit.registers(pixels * lanes, "float32")
         for p in range(pixels):
             emit.store(sums, emit.i32(p * lanes), emit.f32(0.0, lanes))
@@ -138,9 +138,9 @@ class _Kernel:
             else:
                 kw = spec.kernel[1]
                 offset = run // kw * geometry.row_step + run % kw * geometry.column_step
-            begin = emit.let(corner + emit.i64(offset))
+            begin = emit.opaque(corner + emit.i64(offset))
             with emit.serial(geometry.run) as t:
-                tap = emit.let(run * geometry.run + t)
+                tap = emit.opaque(run * geometry.run + t)
                 weights = emit.load(self.weight, tap * spec.out_channels + first, lanes)
                 weights = emit.let(weights)
                 for p in range(pixels):

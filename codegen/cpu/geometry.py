@@ -108,3 +108,8 @@ class TapGroups:
     def largest(self) -> int:
         """Taps of the largest group."""
         return self.size + (1 if self.longer else 0)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes that occur."""
+        return (self.size + 1, self.size) if self.longer else (self.size,)

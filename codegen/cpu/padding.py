@@ -27,9 +27,9 @@ def emit_padded(x: Buffer, batch: Expr, geometry: Geometry, fill_value: Expr | N
             emit.store(padded, start + emit.i64(j), code)
 
     with emit.parallel(batch * emit.i64(height)) as index:
-        start = emit.let(index * emit.i64(row))
-        line = emit.let(index % emit.i64(height) - emit.i64(top))
-        source = emit.let(
+        start = emit.opaque(index * emit.i64(row))
+        line = emit.opaque(index % emit.i64(height) - emit.i64(top))
+        source = emit.opaque(
             (index // emit.i64(height) * emit.i64(spec.height) + line) * emit.i64(body)
         )
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from alwann_c.codegen.cpu import emit
-from alwann_c.codegen.cpu.accumulate import Tile, emit_accumulate
+from alwann_c.codegen.cpu.accumulate import Tile, emit_accumulate, totals
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry, TapGroups
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.padding import emit_padded
 from alwann_c.codegen.cpu.panels import (
-    CODES,
     Block,
-    ErrorBounds,
+    Group,
     PanelStore,
-    emit_error_bounds,
     emit_group,
 )
+from alwann_c.codegen.cpu.table import CODES, PreparedTable, emit_prepared
 from alwann_c.codegen.cpu.strategy import Panels
 
 
@@ -91,21 +91,21 @@ def emit_panels(operands: Operands, geometry: Geometry, strategy: Panels) -> Non
     """Emit the body of the PrimFunc."""
     plan = Plan(geometry, strategy)
     codes = emit_padded(operands.x, operands.batch, geometry)
-    bounds = emit_error_bounds(operands.table, geometry.spec.signed)
+    table = emit_prepared(operands.table, geometry.spec.signed, strategy.width)
     threads = emit.thread_count()
-    pixels = emit.let(operands.batch * emit.i64(geometry.pixels))
+    pixels = emit.opaque(operands.batch * emit.i64(geometry.pixels))
     blocks = emit.i64(plan.blocks)
     even = T.Select(threads % blocks == 0, threads // blocks, threads)
-    least = emit.let(T.Select(blocks % threads == 0, emit.i64(1), even))
+    least = emit.opaque(T.Select(blocks % threads == 0, emit.i64(1), even))
     most = emit.i64(plan.task_pixels)
-    parts = emit.let(least * ((pixels + least * most - emit.i64(1)) // (least * most)))
-    span = emit.let((pixels + parts - emit.i64(1)) // parts)
+    parts = emit.opaque(least * ((pixels + least * most - emit.i64(1)) // (least * most)))
+    span = emit.opaque((pixels + parts - emit.i64(1)) // parts)
     with emit.parallel(blocks * parts) as task:
-        start = emit.let(pixels * (task % parts) // parts)
-        stop = emit.let(pixels * (task % parts + emit.i64(1)) // parts)
+        start = emit.opaque(pixels * (task % parts) // parts)
+        stop = emit.opaque(pixels * (task % parts + emit.i64(1)) // parts)
         with emit.when(start < stop):
-            block = emit.let(emit.i32(task // parts))
-            _Task(operands, plan, codes, bounds, span).emit(block, start, stop)
+            block = emit.opaque(emit.i32(task // parts))
+            _Task(operands, plan, codes, table, span).emit(block, start, stop)
 
 
 @dataclass(frozen=True)
@@ -115,84 +115,93 @@ class _Task:
     operands: Operands
     plan: Plan
     codes: Buffer
-    bounds: ErrorBounds
+    table: PreparedTable
     span: Expr
 
     def emit(self, block_index: Expr, start: Expr, stop: Expr) -> None:
         """Emit the task for pixels start..stop-1 (int64) of block `block_index` (int32)."""
         plan, strategy = self.plan, self.plan.strategy
-        lanes, geometry = strategy.lanes, plan.geometry
-        group = emit.let(block_index // plan.blocks_per_group)
-        within = emit.let(block_index % plan.blocks_per_group * lanes)
-        first = emit.let(group * geometry.group_out + within)
+        geometry = plan.geometry
+        group = emit.opaque(block_index // plan.blocks_per_group)
+        within = emit.opaque(block_index % plan.blocks_per_group * strategy.lanes)
+        block, scale = self._block(emit.opaque(group * geometry.group_out + within), within)
+        store = PanelStore.allocate(
+            strategy.lanes,
+            plan.chunk_groups * plan.groups.largest,
+            plan.chunk_groups,
+            plan.groups.largest,
+            strategy.segments,
+        )
+        kept = strategy.tile if plan.chunks == 1 else self.span
+        accumulators = emit.scratch((kept + strategy.unroll) * strategy.lanes, "int32")
+        base = emit.scratch(strategy.tile + strategy.unroll, "int32")
+        tiles = emit.opaque(emit.i32((stop - start + strategy.tile - 1) // strategy.tile))
+        with emit.serial(plan.chunks) as chunk:
+            first = emit.opaque(chunk * plan.chunk_groups)
+            count = emit.opaque(T.min(emit.i32(plan.chunk_groups), plan.total_groups - first))
+            origin = emit.opaque(plan.first_tap(first))
+            with emit.serial(count) as g:
+                described = self._group(first, origin, g)
+                emit_group(
+                    store, block, self.table, described, geometry.spec.signed, strategy.width
+                )
+            with emit.serial(tiles) as index:
+                pixel = emit.opaque(start + emit.i64(index) * strategy.tile)
+                pixels = emit.opaque(emit.i32(T.min(stop - pixel, emit.i64(strategy.tile))))
+                row = emit.i32(0) if plan.chunks == 1 else emit.opaque(index * strategy.tile)
+                tile = self._tile(pixel, pixels, base, accumulators, row, group)
+                with emit.when(chunk == 0):
+                    with emit.serial(tile.count * strategy.lanes) as i:
+                        emit.store(accumulators, row * strategy.lanes + i, emit.i32(0))
+                with emit.serial(count) as g:
+                    emit_accumulate(
+                        tile,
+                        store,
+                        block,
+                        self.table,
+                        self._group(first, origin, g),
+                        sizes=plan.groups.sizes,
+                        offset=emit.opaque(plan.offset(first + g)),
+                        unroll=strategy.unroll,
+                        signed=geometry.spec.signed,
+                    )
+                with emit.when(chunk == plan.chunks - 1):
+                    self._output(tile, block, scale, pixel, pixels, within)
+
+    def _block(self, first: Expr, within: Expr) -> tuple[Block, Buffer]:
+        """Describe the block of output channels from `first`; also its float32 scales."""
+        plan, lanes = self.plan, self.plan.strategy.lanes
         block = Block(
             lanes=lanes,
             weight=self.operands.weight,
-            channels=geometry.spec.out_channels,
+            channels=plan.geometry.spec.out_channels,
             first=first,
-            last_lane=emit.let(T.min(emit.i32(lanes), geometry.group_out - within) - 1),
+            last=emit.opaque(T.min(emit.i32(lanes), plan.geometry.group_out - within) - 1),
             zero=emit.scratch(lanes, "int32"),
+            step=emit.scratch(lanes, "int16"),
             offset=emit.scratch(lanes, "int32"),
         )
         scale = emit.scratch(lanes, "float32")
         with emit.serial(lanes) as n:
-            channel = emit.let(block.channel(n))
-            emit.store(block.zero, n, self.operands.weight_zero_point[channel])
+            channel = block.channel(n)
+            of_lane = block.channel(block.in_block(n))
+            zero = emit.let(self.operands.weight_zero_point[of_lane])
+            emit.store(block.zero, n, zero)
+            emit.store(block.step, n, T.cast(zero, "int16"))
             emit.store(block.offset, n, self.operands.offset[channel])
             emit.store(scale, n, self.operands.scale[channel])
-        groups = plan.groups
-        store = PanelStore.emit(
-            lanes, plan.chunk_groups * groups.largest, plan.chunk_groups, groups.largest,
-            strategy.segments,
-        )
-        kept = strategy.tile if plan.chunks == 1 else self.span
-        room = kept + strategy.unroll
-        accumulators = emit.scratch(room * lanes, "int32")
-        base = emit.scratch(strategy.tile + strategy.unroll, "int32")
-        with emit.serial(plan.chunks) as chunk:
-            from_group = emit.let(chunk * plan.chunk_groups)
-            to_group = emit.let(T.min(from_group + plan.chunk_groups, plan.total_groups))
-            origin = emit.let(plan.first_tap(from_group))
-            with emit.serial(to_group - from_group) as g:
-                tap = emit.let(plan.first_tap(from_group + g))
-                self._for_size(
-                    (from_group + g) % groups.per_run,
-                    lambda size: emit_group(
-                        store, block, self.bounds, self.operands.table, tap, tap - origin, g,
-                        size, geometry.spec.signed,
-                    ),
-                )
-            tiles = emit.let(emit.i32((stop - start + strategy.tile - 1) // strategy.tile))
-            with emit.serial(tiles) as index:
-                pixel = emit.let(start + emit.i64(index) * strategy.tile)
-                count = emit.let(emit.i32(T.min(stop - pixel, emit.i64(strategy.tile))))
-                row = emit.i32(0) if plan.chunks == 1 else emit.let(index * strategy.tile)
-                tile = self._tile(pixel, count, base, accumulators, row, group)
-                with emit.when(chunk == 0), emit.serial(tile.count * lanes) as i:
-                    emit.store(accumulators, row * lanes + i, emit.i32(0))
-                with emit.serial(to_group - from_group) as g:
-                    tap = emit.let(plan.first_tap(from_group + g))
-                    offset = emit.let(plan.offset(from_group + g))
-                    self._for_size(
-                        (from_group + g) % groups.per_run,
-                        lambda size: emit_accumulate(
-                            tile, store, block, self.operands.table, group=g,
-                            local=tap - origin, offset=offset, size=size,
-                            unroll=strategy.unroll, signed=geometry.spec.signed,
-                        ),
-                    )
-                with emit.when(chunk == plan.chunks - 1):
-                    self._output(tile, block, scale, pixel, count, within)
+        return block, scale
 
-    def _for_size(self, j: Expr, body: object) -> None:
-        """Emit `body(size)` for the longer and the shorter groups."""
+    def _group(self, first: Expr, origin: Expr, g: Expr) -> Group:
+        """Describe the g-th group of the chunk whose first group is `first`."""
         groups = self.plan.groups
-        if not groups.longer:
-            body(groups.size)
-            return
-        emit.branch(
-            j < groups.longer, lambda: body(groups.size + 1), lambda: body(groups.size)
-        )
+        tap = emit.opaque(self.plan.first_tap(first + g))
+        size = emit.i32(groups.size)
+        if groups.longer:
+            size = emit.opaque(
+                T.Select((first + g) % groups.per_run < groups.longer, size + 1, size)
+            )
+        return Group(tap, emit.opaque(tap - origin), g, size)
 
     def _tile(
         self, pixel: Expr, count: Expr, base: Buffer, accumulators: Buffer, row: Expr, group: Expr
@@ -200,18 +209,23 @@ class _Task:
         """Describe the tile of `count` pixels from `pixel`, and fill in `base`."""
         geometry, unroll = self.plan.geometry, self.plan.strategy.unroll
         spec = geometry.spec
-        image = emit.let(pixel // emit.i64(geometry.pixels))
-        skipped = emit.let(emit.i32(pixel - image * emit.i64(geometry.pixels)))
-        rounded = emit.let((count + (unroll - 1)) // unroll * unroll)
+        image = emit.opaque(pixel // emit.i64(geometry.pixels))
+        skipped = emit.opaque(emit.i32(pixel - image * emit.i64(geometry.pixels)))
+        rounded = emit.opaque((count + (unroll - 1)) // unroll * unroll)
         with emit.serial(rounded) as i:
-            p = emit.let(skipped + T.min(i, count - 1))
-            line = emit.let(p // spec.out_width)
+            p = emit.opaque(skipped + T.min(i, count - 1))
+            line = emit.opaque(p // spec.out_width)
             y, x = line % spec.out_height, p % spec.out_width
-            corner = y * spec.strides[0] * geometry.padded_width + x * spec.strides[1]
+            corner = y * (spec.strides[0] * geometry.padded_width) + x * spec.strides[1]
             start = line // spec.out_height * geometry.image + corner * spec.in_channels
             emit.store(base, i, start + group * geometry.group_in)
         return Tile(
-            self.codes, emit.let(image * emit.i64(geometry.image)), base, rounded, accumulators, row
+            self.codes,
+            emit.opaque(image * emit.i64(geometry.image)),
+            base,
+            rounded,
+            accumulators,
+            row,
         )
 
     def _output(
@@ -220,25 +234,35 @@ class _Task:
         """Finish and store the tile."""
         lanes, geometry = block.lanes, self.plan.geometry
         channels = emit.i64(geometry.spec.out_channels)
+        half, width = lanes // 2, geometry.group_out
 
-        def pieces(widths: list[int]) -> None:
+        def finish(totals_at: Callable[[int, int], Expr], pieces: list[int], start: Expr) -> None:
+            lane = 0
+            for piece in pieces:
+                total = totals_at(lane, piece) + emit.load(block.offset, emit.i32(lane), piece)
+                factor = emit.load(scale, emit.i32(lane), piece)
+                self.operands.emit_output(total, factor, start + emit.i64(lane))
+                lane += piece
+
+        def whole() -> None:
             with emit.serial(count) as i:
                 start = emit.let((pixel + emit.i64(i)) * channels + emit.i64(block.first))
-                place = emit.let((tile.first + i) * lanes)
-                lane = 0
-                for width in widths:
-                    total = emit.load(tile.accumulators, place + lane, width)
-                    total = total + emit.load(block.offset, emit.i32(lane), width)
-                    factor = emit.load(scale, emit.i32(lane), width)
-                    self.operands.emit_output(total, factor, start + emit.i64(lane))
-                    lane += width
+                sums = totals(tile, i, lanes)
+                finish(lambda lane, _: sums[lane // half], [half, half], start)
 
-        tail = geometry.group_out % lanes
-        parts = [1 << bit for bit in reversed(range(tail.bit_length())) if tail >> bit & 1]
+        def partial(pieces: list[int]) -> None:
+            line = emit.registers(lanes, "int32")
+            with emit.serial(count) as i:
+                start = emit.let((pixel + emit.i64(i)) * channels + emit.i64(block.first))
+                for index, sums in enumerate(totals(tile, i, lanes)):
+                    emit.store(line, emit.i32(index * half), sums)
+                finish(lambda lane, piece: emit.load(line, emit.i32(lane), piece), pieces, start)
+
+        tail = width % lanes
+        pieces = [1 << bit for bit in reversed(range(tail.bit_length())) if tail >> bit & 1]
         if not tail:
-            pieces([lanes])
-        elif geometry.group_out < lanes:
-            pieces(parts)
+            whole()
+        elif width < lanes:
+            partial(pieces)
         else:
-            full = within + lanes <= geometry.group_out
-            emit.branch(full, lambda: pieces([lanes]), lambda: pieces(parts))
+            emit.branch(within + lanes <= width, whole, lambda: partial(pieces))

@@ -2,16 +2,21 @@
 
 For tap k, activation code a and a block of output channels n,
 
-    P[k][a][n] = M(a, t(w[k, n])) - z_w[n] * a - center[k, n]        (int16)
+    P[k][a][n] = M(a, t(w[k, n])) - z_w[n] * a - center[k, n] + bias        (int16)
 
 `center` is the middle of the row's range over a; the centers' sum goes into the offset, exactly.
-For a group of taps the panel is stored [a][tap][n].
+For a group of taps the panel is stored [a][tap][lane].
 
-The range of a row is bounded without looking at all 256 products: with the table's error
-`e(a, w) = M(a, w) - a * w`, the row is `(w - z_w) * a + e(a, w)`, so only the extremes of e over a
-are needed for each w, once per call. If the bounds of S consecutive taps sum to at most 32767, S
-rows can be summed in int16 without overflow; the bound is checked here at run time, as tables and
-weights are run-time inputs.
+**When int16 sums are exact.** With the table's error `e(a, w) = M(a, w) - a * w`, a row is
+`(w - z_w) * a + e(a, w)`, so its range over a is bounded by the slope and the extremes of e over a,
+which are found once per call for each w. If these bounds, for S consecutive taps, sum to at most
+32767, S rows can be added in int16 without overflow. Tables and weights are run-time inputs, so the
+bound is checked here, at run time, for each group of taps; the result is the group's *mode*.
+
+**Lanes and widening.** Lane 2i of a row is channel i of the block and lane 2i + 1 is channel
+`lanes / 2 + i`. Seen as int32, a sum of rows is `odd * 65536 + even`, provided the even lane is not
+negative: the first tap of each segment of S taps carries a bias of 32768 in its even lanes, taken
+from the offset again. Two int32 additions and a shift then accumulate both (see `accumulate`).
 """
 
 from __future__ import annotations
@@ -20,34 +25,13 @@ from dataclasses import dataclass
 
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
+from alwann_c.codegen.cpu.table import CODES, PreparedTable
+from alwann_c.codegen.cpu.transpose import SIDE, concatenate, transpose
 
-CODES = 256
 INT16_MAX = 32767
-SAFE_STEP = 4096
+BIAS = 32768
+SAFE_SLOPE = 4096
 """Weights further than this from their zero point are never put into panels."""
-
-
-@dataclass(frozen=True)
-class ErrorBounds:
-    """Least and greatest `M(a, w) - a * w` over a, for each weight code w: int32 [256] each."""
-
-    low: Buffer
-    high: Buffer
-
-
-def emit_error_bounds(table: Buffer, signed: bool) -> ErrorBounds:
-    """Extremes of the table's error; `table` is the flat [65536] int32 table."""
-    low, high = emit.scratch(CODES, "int32"), emit.scratch(CODES, "int32")
-    with emit.serial(CODES) as w:
-        emit.store(low, w, emit.i32(1 << 30))
-        emit.store(high, w, emit.i32(-(1 << 30)))
-    with emit.serial(CODES) as a:
-        value = emit.let(emit.code_value(a, signed))
-        with emit.serial(CODES) as w:
-            error = emit.let(table[a * CODES + w] - value * emit.code_value(w, signed))
-            emit.store(low, w, T.min(low[w], error))
-            emit.store(high, w, T.max(high[w], error))
-    return ErrorBounds(low, high)
 
 
 @dataclass(frozen=True)
@@ -58,22 +42,28 @@ class Block:
         weight: flat [K, N] uint8 codes.
         channels: N.
         first: first output channel of the block.
-        last_lane: index of the last lane that is an output channel; later lanes repeat it.
-        zero: int32 [lanes] weight zero points.
-        offset: int32 [lanes] offset, centers included.
+        last: index in the block of the last output channel; the rest of the block repeats it.
+        zero: int32 [lanes] weight zero points, in lane order.
+        step: the same as int16.
+        offset: int32 [lanes] offset with the centers, in channel order.
     """
 
     lanes: int
     weight: Buffer
     channels: int
     first: Expr
-    last_lane: Expr
+    last: Expr
     zero: Buffer
+    step: Buffer
     offset: Buffer
 
-    def channel(self, lane: Expr) -> Expr:
-        """Output channel of a lane, int32."""
-        return self.first + T.min(lane, self.last_lane)
+    def in_block(self, lane: Expr) -> Expr:
+        """Position in the block of the channel of a lane."""
+        return lane % 2 * (self.lanes // 2) + lane // 2
+
+    def channel(self, position: Expr) -> Expr:
+        """Output channel at a position of the block, int32."""
+        return self.first + T.min(position, self.last)
 
 
 @dataclass(frozen=True)
@@ -86,6 +76,7 @@ class PanelStore:
         modes: int32 [group] index into `segments`; `len(segments)` = look up in the table.
         segments: numbers of rows summed in int16, best first.
         center, half: int32 [tap][lane] of one group.
+        shift: int16 [tap][lane] of one group, what is subtracted from the products for a = 0.
     """
 
     panel: Buffer
@@ -94,9 +85,12 @@ class PanelStore:
     segments: tuple[int, ...]
     center: Buffer
     half: Buffer
+    shift: Buffer
 
     @staticmethod
-    def emit(lanes: int, taps: int, groups: int, largest: int, segments: tuple[int, ...]) -> PanelStore:
+    def allocate(
+        lanes: int, taps: int, groups: int, largest: int, segments: tuple[int, ...]
+    ) -> PanelStore:
         """Workspace for a chunk of `groups` groups and `taps` taps."""
         return PanelStore(
             emit.scratch(taps * CODES * lanes, "int16"),
@@ -105,85 +99,115 @@ class PanelStore:
             segments,
             emit.scratch(largest * lanes, "int32"),
             emit.scratch(largest * lanes, "int32"),
+            emit.scratch(largest * lanes, "int16"),
         )
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of `size` taps: `first` tap, the same counted from the start of the chunk
+    (`local`), and the group's `index` in the chunk."""
+
+    first: Expr
+    local: Expr
+    index: Expr
+    size: Expr
 
 
 def _emit_bounds(
-    store: PanelStore, block: Block, bounds: ErrorBounds, first: Expr, local: Expr, size: int,
-    signed: bool,
+    store: PanelStore, block: Block, table: PreparedTable, group: Group, signed: bool
 ) -> None:
-    """Codes, centers and half ranges of the `size` taps from `first` (`local` in the chunk)."""
+    """Weight codes, centers and half ranges of the group's taps."""
     low_code, high_code = (-128, 127) if signed else (0, 255)
-    with emit.serial(size) as t, emit.serial(block.lanes) as n:
-        code = emit.let(
-            emit.i32(block.weight[(first + t) * block.channels + block.channel(n)])
-        )
-        slope = emit.let(emit.code_value(code, signed) - block.zero[n])
-        safe = T.And(slope <= SAFE_STEP, slope >= -SAFE_STEP)
-        at_low, at_high = emit.let(slope * low_code), emit.let(slope * high_code)
-        low = emit.let(T.min(at_low, at_high) + bounds.low[code])
-        high = emit.let(T.max(at_low, at_high) + bounds.high[code])
-        center = emit.let((low + high) >> 1)
-        here = t * block.lanes + n
-        emit.store(store.codes, local * block.lanes + here, code)
-        emit.store(store.center, here, center)
-        emit.store(store.half, here, T.Select(safe, high - center, emit.i32(1 << 20)))
+    with emit.serial(group.size) as t:
+        with emit.serial(block.lanes) as n:
+            channel = block.channel(block.in_block(n))
+            code = emit.let(emit.i32(block.weight[(group.first + t) * block.channels + channel]))
+            slope = emit.let(emit.code_value(code, signed) - block.zero[n])
+            safe = T.And(slope <= SAFE_SLOPE, slope >= -SAFE_SLOPE)
+            at_low, at_high = emit.let(slope * low_code), emit.let(slope * high_code)
+            low = emit.let(T.min(at_low, at_high) + table.low[code])
+            high = emit.let(T.max(at_low, at_high) + table.high[code])
+            center = emit.let((low + high) >> 1)
+            here = emit.let(t * block.lanes + n)
+            emit.store(store.codes, group.local * block.lanes + here, code)
+            emit.store(store.center, here, center)
+            emit.store(store.half, here, T.Select(safe, high - center, emit.i32(1 << 20)))
 
 
-def _emit_mode(store: PanelStore, lanes: int, size: int) -> Expr:
+def _emit_mode(store: PanelStore, lanes: int, size: Expr) -> Expr:
     """Index of the first of `segments` whose int16 sums cannot overflow."""
-    worst = emit.scratch(1, "int32")
-    total = emit.scratch(lanes, "int32")
-    mode = emit.scratch(1, "int32")
-    emit.store(mode, emit.i32(0), emit.i32(len(store.segments)))
+    worst = [emit.variable(0) for _ in store.segments]
+    total = [emit.registers(lanes, "int32") for _ in store.segments]
+    with emit.serial(size) as t:
+        for length, sums, most in zip(store.segments, total, worst, strict=True):
+            starts = emit.let(t % length == 0)
+            with emit.serial(lanes) as n:
+                half = store.half[t * lanes + n]
+                emit.store(sums, n, T.Select(starts, half, sums[n] + half))
+                emit.store(most, emit.i32(0), T.max(most[0], sums[n]))
+    mode = emit.i32(len(store.segments))
     for index in reversed(range(len(store.segments))):
-        length = store.segments[index]
-        emit.store(worst, emit.i32(0), emit.i32(0))
-        with emit.serial(lanes) as n:
-            emit.store(total, n, emit.i32(0))
-        with emit.serial(size) as t:
-            with emit.serial(lanes) as n:
-                before = T.Select(t % length == 0, emit.i32(0), total[n])
-                emit.store(total, n, before + store.half[t * lanes + n])
-            with emit.serial(lanes) as n:
-                emit.store(worst, emit.i32(0), T.max(worst[0], total[n]))
-        with emit.when(worst[0] <= INT16_MAX):
-            emit.store(mode, emit.i32(0), emit.i32(index))
-    return emit.let(mode[0])
+        mode = T.Select(worst[index][0] <= INT16_MAX, emit.i32(index), mode)
+    return emit.let(mode)
 
 
 def emit_group(
-    store: PanelStore,
-    block: Block,
-    bounds: ErrorBounds,
-    table: Buffer,
-    first: Expr,
-    local: Expr,
-    group: Expr,
-    size: int,
-    signed: bool,
+    store: PanelStore, block: Block, table: PreparedTable, group: Group, signed: bool, width: int
 ) -> None:
-    """Build the panel of one group of taps.
-
-    Args:
-        first: first tap of the group.
-        local: the same, counted from the start of the chunk.
-        group: index of the group in the chunk.
-        size: taps of the group.
-    """
+    """Build the panel of one group of taps and decide its mode."""
     lanes = block.lanes
-    _emit_bounds(store, block, bounds, first, local, size, signed)
-    mode = _emit_mode(store, lanes, size)
-    emit.store(store.modes, group, mode)
+    _emit_bounds(store, block, table, group, signed)
+    mode = _emit_mode(store, lanes, group.size)
+    emit.store(store.modes, group.index, mode)
+    length = emit.i32(1)
+    for index, candidate in enumerate(store.segments):
+        length = T.Select(mode == index, emit.i32(candidate), length)
+    length = emit.let(length)
     with emit.when(mode < len(store.segments)):
-        with emit.serial(size) as t, emit.serial(lanes) as n:
-            emit.store(block.offset, n, block.offset[n] + store.center[t * lanes + n])
-        with emit.serial(CODES) as a:
-            value = emit.let(emit.code_value(a, signed))
-            with emit.serial(size) as t:
-                row = emit.let((local * CODES + a * size + t) * lanes)
-                with emit.serial(lanes) as n:
-                    code = store.codes[(local + t) * lanes + n]
-                    shift = block.zero[n] * value + store.center[t * lanes + n]
-                    product = table[a * CODES + code] - shift
-                    emit.store(store.panel, row + n, T.cast(product, "int16"))
+        with emit.serial(group.size) as t:
+            with emit.serial(lanes) as n:
+                here = emit.let(t * lanes + n)
+                starts = T.And(t % length == 0, n % 2 == 0)
+                center = emit.let(
+                    store.center[here] - T.Select(starts, emit.i32(BIAS), emit.i32(0))
+                )
+                place = emit.let(block.in_block(n))
+                emit.store(store.shift, here, T.cast(center, "int16"))
+                emit.store(block.offset, place, block.offset[place] + center)
+        _emit_panel(store, block, table, group, signed, width)
+
+
+def _emit_panel(
+    store: PanelStore, block: Block, table: PreparedTable, group: Group, signed: bool, width: int
+) -> None:
+    """Fill in the rows of a group: columns of the table, transposed 8 codes at a time."""
+    lanes = block.lanes
+    with emit.serial(CODES // SIDE) as part:
+        value = emit.let(T.cast(emit.code_value(part * SIDE, signed), "int16"))
+        with emit.serial(group.size) as t:
+            row = emit.let((group.local * CODES + part * (SIDE * group.size) + t) * lanes)
+            start = 0
+            while start < lanes:
+                size = width
+                while start + size > lanes:
+                    size //= 2
+                columns = []
+                for i in range(SIDE):
+                    pieces = []
+                    for lane in range(start + i, start + size, SIDE):
+                        code = store.codes[(group.local + t) * lanes + lane]
+                        place = emit.let(code * CODES + part * SIDE)
+                        pieces.append(emit.let(emit.load(table.columns, place, SIDE)))
+                    columns.append(concatenate(pieces))
+                step = emit.let(emit.load(block.step, emit.i32(start), size))
+                shift = emit.let(
+                    step * emit.splat(value, size)
+                    + emit.load(store.shift, t * lanes + start, size)
+                )
+                for i, products in enumerate(transpose(columns)):
+                    place = row + i * (group.size * lanes) + start
+                    emit.store(store.panel, place, products - shift)
+                    if i + 1 < SIDE:
+                        shift = emit.let(shift + step)
+                start += size

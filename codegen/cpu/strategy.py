@@ -31,6 +31,7 @@ class Panels:
 
     Attributes:
         lanes: output channels of a block.
+        width: int16 lanes of a vector register.
         taps: taps whose panels stay in the first-level cache together (at most).
         segments: numbers of rows that may be summed in int16 before widening, best first; which
             one applies is decided at run time, for each group of taps.
@@ -41,8 +42,9 @@ class Panels:
     """
 
     lanes: int
+    width: int = 16
     taps: int = 8
-    segments: tuple[int, ...] = (8, 4, 2, 1)
+    segments: tuple[int, ...] = (4, 2, 1)
     tile: int = 1024
     unroll: int = 2
     chunk: int = 1 << 20
@@ -66,4 +68,4 @@ def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
     half = machine.vector_bytes // 4
     widest = machine.vector_bytes
     lanes = min(widest, -(-per_group // half) * half)
-    return Panels(lanes)
+    return Panels(lanes, machine.vector_bytes // 2)

@@ -55,14 +55,15 @@ def apply_map(weight: Codes, mapping: Codes) -> Codes:
 
 
 def moment_codes(
-    weight: Codes, table: Int32, histograms: Float64, *, signed: bool, remove_mean: bool
-) -> Codes:
-    """Per-tap tuning on second moments.
+    weight: Codes, table: Int32, histograms: Float64, *, signed: bool
+) -> tuple[Codes, Codes]:
+    """Per-tap tuning on second moments, (squared, variance):
 
-        cost(w, c) = E_k[(M(a, c) - a w)^2]  -  (E_k[M(a, c) - a w])^2 if `remove_mean`
+        squared(w, c)  = E_k[(M(a, c) - a w)^2]
+        variance(w, c) = squared(w, c) - (E_k[M(a, c) - a w])^2
 
-    With `remove_mean` the cost is the variance of the error: its mean is left to the bias.
-    weight uint8 [K, n], histograms [K, 256] (rows sum to 1) -> tuned codes uint8 [K, n].
+    The variance leaves the error's mean to the bias. weight uint8 [K, n], histograms [K, 256]
+    (rows sum to 1) -> tuned codes uint8 [K, n] for either criterion.
     """
     values = operand_values(signed=signed).astype(np.float64)
     products = table.astype(np.float64)
@@ -71,12 +72,12 @@ def moment_codes(
     mean = histograms @ products
     value_mean = histograms @ values
     value_square = histograms @ (values * values)
-    tuned = np.empty_like(weight)
+    squared, variance = np.empty_like(weight), np.empty_like(weight)
     weight_values = code_values(weight, signed).astype(np.float64)
     for k in range(weight.shape[0]):
         w = weight_values[k][:, None]
+        own = weight[k].astype(np.intp)
         cost = square[k] - 2 * w * cross[k] + w * w * value_square[k]
-        if remove_mean:
-            cost = cost - (mean[k] - w * value_mean[k]) ** 2
-        tuned[k] = _prefer_original(cost, weight[k].astype(np.intp))
-    return tuned
+        squared[k] = _prefer_original(cost, own)
+        variance[k] = _prefer_original(cost - (mean[k] - w * value_mean[k]) ** 2, own)
+    return squared, variance

@@ -1,0 +1,200 @@
+"""The front: the interactive plot with its legend, the plan of every point, and all as a table."""
+
+from __future__ import annotations
+
+from alwann_c.report.figures import count, interval, number, percent, points
+from alwann_c.report.markup import Column, Html, code, join, section, table, tag
+from alwann_c.report.plot import SIZES, View, by_energy, render_plot, views
+from alwann_c.report.results import Front, FrontPoint, Results
+from alwann_c.report.shapes import strip, swatch, unit_class
+
+
+def front_section(results: Results) -> Html:
+    """The plot, the panels it opens, and the table of all points."""
+    front = results.front
+    shown = views(front)
+    plots = tag(
+        "div", *(render_plot(front, view, size) for view in shown for size in SIZES), class_="plots"
+    )
+    switch = _switch(shown) if len(shown) > 1 else Html()
+    figure = tag(
+        "figure", switch, plots, _legend(front), tag("figcaption", _reading(front, shown[0]))
+    )
+    panels = [_panel(results, index) for index in by_energy(front)]
+    status = tag("p", role="status", class_="unseen", id="pinned")
+    return section(
+        "front",
+        "The front",
+        tag(
+            "p",
+            "Every mark is a plan that can be built. Hover over one to look at its plan; click it,"
+            " or reach it with Tab and the arrow keys and press Enter, to keep it shown.",
+        ),
+        tag("div", figure, tag("div", status, *panels, class_="panels"), class_="explorer"),
+        tag("details", tag("summary", f"All {len(front.front)} points as a table"), _table(front)),
+    )
+
+
+def _switch(shown: list[View]) -> Html:
+    """Radio buttons, worked by CSS alone; they come before `.plots`, whose sibling they are."""
+    parts = [tag("legend", "Range of the plot", class_="unseen")]
+    for number_, view in enumerate(shown):
+        name = f"view-{view.name}"
+        parts.append(
+            join(
+                [
+                    tag("input", type="radio", name="view", id=name, checked=number_ == 0),
+                    tag("label", view.label, for_=name),
+                ]
+            )
+        )
+    return tag("fieldset", *parts, class_="switch")
+
+
+def _legend(front: Front) -> Html:
+    def key(css: str, *mark: str) -> Html:
+        return tag("svg", *mark, class_=f"key {css}", viewBox="0 0 28 12", aria_hidden="true")
+
+    def line(css: str) -> Html:
+        return key("", tag("line", class_=css, x1=0, x2=28, y1=6, y2=6))
+
+    dot = key("front-point", tag("circle", class_="mark", cx=14, cy=6, r=5))
+    whisker = key("", tag("path", class_="whisker", d="M6 6H22M6 3v6M22 3v6"))
+    chosen = key("front-point chosen", tag("path", class_="mark", d="M14 0l6 6l-6 6l-6 -6z"))
+    seen = key("", tag("path", class_="evaluated", d="M6 8h0M13 4h0M21 7h0"))
+    entries = [
+        (chosen, "selected plan"),
+        (dot, "plan of the front"),
+        (whisker, "95 % interval"),
+        (seen, "evaluated candidate"),
+        (line("line-float"), f"float {percent(front.float_accuracy.search, 2)}"),
+        (line("line-int8"), f"exact int8 {percent(front.int8_accuracy.search, 2)}"),
+        (line("line-limit"), f"limit: {points(front.max_drop)} points below float"),
+    ]
+    return tag("ul", *(tag("li", mark, " ", text) for mark, text in entries), class_="legend")
+
+
+def _reading(front: Front, view: View) -> str:
+    below = sum(not view.holds(p.relative_energy, p.accuracy) for p in front.front)
+    outside = sum(not view.holds(c.relative_energy, c.accuracy) for c in front.evaluated)
+    left_out = [
+        text
+        for many, text in (
+            (below, f"{below} of {count(len(front.front), 'front point')}"),
+            (outside, f"{outside:,} of {count(len(front.evaluated), 'candidate')}"),
+        )
+        if many
+    ]
+    told = f" The range near the limit leaves out {' and '.join(left_out)}." if left_out else ""
+    return (
+        f"Front points: accuracy on {count(front.data.search.images, 'search image')}, intervals"
+        " from the paired differences to the float network. Candidates were judged on a part of"
+        f" these images only, so one may lie above the front.{told}"
+    )
+
+
+def _panel(results: Results, index: int) -> Html:
+    """The plan of one point; the selected one is shown at first, others when asked for."""
+    front = results.front
+    point, chosen = front.front[index], index == front.selected
+    heading = tag(
+        "h3", f"Plan of point {index}", tag("span", "selected", class_="badge") if chosen else ""
+    )
+    colours = [unit_class(unit) for unit in point.assignment.layers]
+    work = strip([(layer.macs, css) for layer, css in zip(front.layers, colours, strict=True)])
+    return tag(
+        "article",
+        heading,
+        tag("dl", *_facts(front, point), class_="facts"),
+        work,
+        tag("p", "The layers in order, each as wide as its MACs.", class_="note"),
+        _units(results, point),
+        id=f"point-{index}",
+        class_="point-panel is-shown" if chosen else "point-panel",
+        data_point=index,
+    )
+
+
+def _facts(front: Front, point: FrontPoint) -> list[Html]:
+    facts = [
+        ("relative energy", f"{number(point.relative_energy, 3)}"),
+        ("saved", percent(1.0 - point.relative_energy)),
+        ("accuracy, search", percent(point.accuracy, 2)),
+        ("drop, search", f"{points(point.drop)} [{interval(point.drop_ci95)}] points"),
+    ]
+    if point.test_accuracy is not None:
+        facts.append(("accuracy, test", percent(point.test_accuracy, 2)))
+    if point.test_drop is not None:
+        bounds = point.test_drop_ci95
+        within = f" [{interval(bounds)}]" if bounds is not None else ""
+        facts.append(("drop, test", f"{points(point.test_drop)}{within} points"))
+    return [tag("div", tag("dt", name), tag("dd", value)) for name, value in facts]
+
+
+def _units(results: Results, point: FrontPoint) -> Html:
+    layers = results.front.layers
+    total = sum(layer.macs for layer in layers) or 1
+    names = results.unit_names(len(point.assignment.units))
+    rows = []
+    for unit, multiplier in enumerate(point.assignment.units):
+        own = [
+            layer for layer, at in zip(layers, point.assignment.layers, strict=True) if at == unit
+        ]
+        listed: list[str] = []
+        for layer in own:
+            fixed = "" if layer.unit_choice else " (fixed)"
+            listed += [", " if listed else "", code(layer.name), fixed]
+        share = percent(sum(layer.macs for layer in own) / total, 0)
+        rows.append(
+            (
+                join([swatch(unit_class(unit)), " ", code(names[unit])]),
+                code(multiplier),
+                share,
+                join(listed) if own else "none, switched off",
+            )
+        )
+    columns = (
+        Column("Unit"),
+        Column("Multiplier"),
+        Column("MACs", numeric=True),
+        Column("Layers", wide=True),
+    )
+    return table("Units and their layers", columns, rows, css="units")
+
+
+def _table(front: Front) -> Html:
+    tested = front.data.test is not None
+    columns = [
+        Column("Point"),
+        Column("Relative energy", numeric=True),
+        Column("Accuracy, search", numeric=True),
+        Column("Drop, points [95 %]", numeric=True),
+    ]
+    if tested:
+        columns += [
+            Column("Accuracy, test", numeric=True),
+            Column("Drop, points [95 %]", numeric=True),
+        ]
+    rows = []
+    for index in by_energy(front):
+        point = front.front[index]
+        name = f"{index} (selected)" if index == front.selected else str(index)
+        cells: list[str] = [
+            tag("a", name, href=f"#point-{index}"),
+            number(point.relative_energy, 4),
+            percent(point.accuracy, 2),
+            _drop(point.drop, point.drop_ci95),
+        ]
+        if tested:
+            cells += [
+                percent(point.test_accuracy, 2) if point.test_accuracy is not None else "–",
+                _drop(point.test_drop, point.test_drop_ci95),
+            ]
+        rows.append(cells)
+    return table("Points of the front, cheapest first", columns, rows)
+
+
+def _drop(drop: float | None, bounds: tuple[float, float] | None) -> str:
+    if drop is None:
+        return "–"
+    return f"{points(drop)} [{interval(bounds)}]" if bounds is not None else points(drop)

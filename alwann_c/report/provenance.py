@@ -1,0 +1,80 @@
+"""Everything needed to repeat the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alwann_c.report.figures import count, points
+from alwann_c.report.markup import Column, Html, code, section, table, tag
+from alwann_c.report.results import Results, UsedData
+
+MAX_MANIFEST_ROWS = 200
+
+
+def provenance_section(results: Results) -> Html:
+    """Command, settings, hashes and, where there is one, the module's manifest."""
+    front = results.front
+    settings = (
+        ("Tool", front.tool),
+        ("Target", code(front.target)),
+        ("Seed", str(front.seed)),
+        ("Population × generations", f"{front.population:,} × {front.generations:,}"),
+        ("Largest drop allowed", f"{points(front.max_drop)} points"),
+    )
+    inputs = [("Model", code(front.model.name), "", code(front.model.sha256))]
+    for library in front.libraries:
+        size = count(library.multipliers, "multiplier")
+        inputs.append(("Library", code(library.name), size, code(library.sha256)))
+    data = front.data
+    for label, used in (
+        ("Calibration data", data.calibration),
+        ("Search data", data.search),
+        ("Test data", data.test),
+    ):
+        if used is not None:
+            inputs.append(_data(label, used))
+    columns = (Column("Input"), Column("Name"), Column("Size"), Column("SHA-256", wide=True))
+    return section(
+        "repeat",
+        "To repeat it",
+        tag("pre", code(front.command or "(the command was not recorded)"), id="command"),
+        table("Inputs", columns, inputs, css="hashes"),
+        table("Settings", (Column("Setting"), Column("Value")), settings, css="compact"),
+        *_manifest(results),
+    )
+
+
+def _data(label: str, used: UsedData) -> tuple[str, Html, str, Html]:
+    return label, code(used.path), count(used.images, "image"), code(used.sha256)
+
+
+def _manifest(results: Results) -> list[Html]:
+    if results.manifest is None:
+        return []
+    rows = list(_flat("", results.manifest.model_extra or {}))
+    shown = [(name, code(value)) for name, value in rows[:MAX_MANIFEST_ROWS]]
+    if len(rows) > len(shown):
+        shown.append((f"and {len(rows) - len(shown):,} more", Html()))
+    columns = (Column("Field"), Column("Value", wide=True))
+    return [
+        tag(
+            "details",
+            tag("summary", "Manifest of the compiled module"),
+            table("manifest.json", columns, shown, css="hashes"),
+        )
+    ]
+
+
+def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Leaves of a JSON value with their path; lists of plain values stay on one line."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+    elif isinstance(value, list) and any(isinstance(inner, (list, dict)) for inner in value):
+        for index, inner in enumerate(value):
+            yield from _flat(f"{prefix}[{index}]", inner)
+    elif isinstance(value, list):
+        yield prefix, ", ".join(str(inner) for inner in value)
+    else:
+        yield prefix, str(value)

@@ -1,0 +1,56 @@
+"""Fixtures shared by all tests; what they are made of is in `tiny`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TVM_NUM_THREADS", "2")
+
+import pytest
+from tiny import Case, make_case, residual_net, small_net
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--refresh-golden` rewrites `tests/golden/*.txt` from what the code gives now."""
+    parser.addoption("--refresh-golden", action="store_true", help="rewrite tests/golden/*.txt")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `../shared` beside the repository; skips where it is absent."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "models").is_dir():
+        pytest.skip("needs ../shared beside the repository")
+    return folder
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """`golden(name, text)`: the text equals tests/golden/<name>.txt."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / f"{name}.txt"
+        if request.config.getoption("--refresh-golden"):
+            GOLDEN.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"{path} is missing: run pytest --refresh-golden and review it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Two convolutions of 6 channels and a dense layer: quick to compile."""
+    return make_case(tmp_path_factory.mktemp("small"), small_net())
+
+
+@pytest.fixture(scope="session")
+def residual(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Five convolutions, a residual addition, a strided block with option-A shortcut, dense."""
+    return make_case(tmp_path_factory.mktemp("residual"), residual_net())
