@@ -14,6 +14,7 @@ from alwann_c.targets import (
     Assignment,
     Binding,
     EnergyReport,
+    Layers,
     LayerWork,
     Library,
     Multiplier,
@@ -124,15 +125,14 @@ class Accelerator:
         return energy_report(self.binding, assignment, self.works, self.exact_works)
 
 
-def place(
-    quantized: QuantizedModel,
-    target: Target,
-    library: Library,
-    exclusions: Exclusions | None = None,
-) -> Accelerator:
-    """Puts a quantized network on a target. Raises InputError when it cannot run there."""
-    exclusions = exclusions or Exclusions()
-    rules = target.layers
+def approximable_layers(
+    quantized: QuantizedModel, exclusions: Exclusions, rules: Layers | None = None
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Layers that may be approximated, and for every other one the reason why not.
+
+    Raises InputError when an exclusion names no layer, or nothing is left.
+    """
+    rules = rules or Layers()
     names = list(quantized.layers)
     patterns = (*exclusions.names, *rules.exclude)
     for pattern in exclusions.names:
@@ -153,9 +153,20 @@ def place(
         refusals[names[-1]] = "last layer excluded"
     approximable = tuple(name for name in names if name not in refusals)
     if not approximable:
-        raise InputError(f"target '{target.name}': every layer is excluded; nothing to approximate")
-    binding = bind(target, library)
-    accelerator = Accelerator(quantized, binding, approximable, refusals)
+        raise InputError("exclude: every layer is excluded; nothing is left to approximate")
+    return approximable, refusals
+
+
+def place(
+    quantized: QuantizedModel,
+    target: Target,
+    library: Library,
+    exclusions: Exclusions | None = None,
+) -> Accelerator:
+    """Puts a quantized network on a target. Raises InputError when it cannot run there."""
+    exclusions = exclusions or Exclusions()
+    approximable, refusals = approximable_layers(quantized, exclusions, target.layers)
+    accelerator = Accelerator(quantized, bind(target, library), approximable, refusals)
     problems = feasibility(target, accelerator.kinds, library, accelerator.works)
     if problems:
         raise InputError(f"target '{target.name}': {'; '.join(problems)}")

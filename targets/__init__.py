@@ -28,7 +28,7 @@ from alwann_c.targets.multiplier import (
     operand_values,
 )
 from alwann_c.targets.performance import LayerWork, Timing, area_um2, timing
-from alwann_c.targets.schema import LAYER_KINDS, LayerKind, Target
+from alwann_c.targets.schema import LAYER_KINDS, LayerKind, Layers, Target
 from alwann_c.targets.target_file import builtin_target_names, load_target, target_schema
 from alwann_c.targets.validity import check, check_bound, feasibility
 
@@ -42,6 +42,7 @@ __all__ = [
     "LayerEnergy",
     "LayerKind",
     "LayerWork",
+    "Layers",
     "Library",
     "Multiplier",
     "Target",

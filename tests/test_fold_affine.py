@@ -65,11 +65,11 @@ def _vector(net: Net) -> str:
 
 FOLDED: dict[str, Callable[[Net, str], str]] = {
     "layer * k": lambda n, x: n.node("Mul", [x, _vector(n)]),
-    "k * layer": lambda n, x: n.node("Mul", [_vector(n), x]),
+    "k * layer": lambda n, x: n.node("Mul", [_scalar(n, 0.5), x]),
     "layer / k": lambda n, x: n.node("Div", [x, _vector(n)]),
     "layer + k": lambda n, x: n.node("Add", [x, _vector(n)]),
     "layer - k": lambda n, x: n.node("Sub", [x, _vector(n)]),
-    "k - layer": lambda n, x: n.node("Sub", [_vector(n), x]),
+    "k - layer": lambda n, x: n.node("Sub", [_scalar(n, 0.5), x]),
     "scalar": lambda n, x: n.node("Mul", [x, _scalar(n, -1.5)]),
     "batch norm twice": lambda n, x: n.batch_norm("q", n.batch_norm("p", x, 6), 6),
 }
@@ -105,6 +105,10 @@ def _scalar_named(net: Net, name: str, value: float) -> str:
 
 
 NOT_FOLDED: dict[str, tuple[Callable[[Net, str], str], str]] = {
+    "TVM's layout conversion stops at a tensor constant on the left": (
+        lambda n, x: n.node("Mul", [_vector(n), x]),
+        "relax.multiply",
+    ),
     "the layer is read twice": (_twice, "relax.multiply"),
     "the factor varies over pixels": (_spatial, "relax.multiply"),
     "constant / layer is not affine": (_reciprocal, "relax.divide"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alwann_c.accelerator import Exclusions, place
+from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
 from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console, table
 from alwann_c.compensation import Compensator
@@ -25,7 +25,7 @@ from alwann_c.model import load
 from alwann_c.plan import load_plan, scheme_of
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.report import write_report
-from alwann_c.targets import load_target
+from alwann_c.targets import relative_energy
 
 
 def _exclusions(arguments: Any) -> Exclusions:
@@ -205,19 +205,13 @@ def evaluate(arguments: Any, console: Console) -> int:
             energy = plan.relative_energy
         else:
             assert uniform is not None
-            target = load_target("power-gated-2").model_copy(
-                update={
-                    "operands": load_target("power-gated-2").operands.model_copy(
-                        update={"signed": signed}
-                    )
-                }
-            )
-            accelerator = place(quantized, target, library, _exclusions(arguments))
+            names, _ = approximable_layers(quantized, _exclusions(arguments))
             console.progress(f"compensating ({arguments.compensation})")
-            layers = dict.fromkeys(accelerator.approximable, uniform)
-            chosen = compensator.network(layers, arguments.compensation)
+            chosen = compensator.network(dict.fromkeys(names, uniform), arguments.compensation)
             if uniform.power_mw is not None:
-                energy = accelerator.relative_energy([uniform.name] * len(layers))
+                works = [layer_work(quantized.layers[name]) for name in names]
+                exact = library.exact(signed=signed)
+                energy = relative_energy(works, [uniform] * len(works), exact)
         bound = {
             name: compensator.store.operands(quantized.layers[name], approximation)
             for name, approximation in chosen.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alwann_c.report.figures import compact, percent
 from alwann_c.report.markup import Column, Html, code, join, section, table, tag
 from alwann_c.report.results import Plan, Results
-from alwann_c.report.shapes import EXACT, swatch, unit_class
+from alwann_c.report.shapes import EXACT, unit_class, unit_label
 
 
 def assignment_section(results: Results) -> Html:
@@ -66,7 +66,7 @@ def _circuits(plan: Plan) -> Html:
         )
         rows.append(
             (
-                join([swatch(unit_class(index)), " ", code(unit.name)]),
+                unit_label(unit.name, unit_class(index)),
                 code(unit.multiplier),
                 *(compact(value) if value is not None else "–" for value in figures),
             )

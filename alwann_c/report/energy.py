@@ -5,7 +5,7 @@ from __future__ import annotations
 from alwann_c.report.figures import compact, energy_unit, number, percent
 from alwann_c.report.markup import Column, Html, code, join, section, table, tag
 from alwann_c.report.results import Energy, LayerEnergy, Plan, Results
-from alwann_c.report.shapes import EXACT, bar, swatch, unit_class
+from alwann_c.report.shapes import EXACT, bar, swatch, unit_class, unit_label
 
 ORIGINS = (
     ("multiplication", "multiplications"),
@@ -47,7 +47,7 @@ def _colours(plan: Plan) -> dict[str, str]:
 
 
 def _unit(plan: Plan, name: str) -> Html:
-    return join([swatch(_colours(plan).get(name, EXACT)), " ", code(name)])
+    return unit_label(name, _colours(plan).get(name, EXACT))
 
 
 def _multiplications(plan: Plan, energy: Energy) -> Html:
@@ -156,4 +156,4 @@ def _units(plan: Plan, energy: Energy) -> Html:
         Column(f"Mult., {name}", numeric=True),
         Column(f"Total, {name}", numeric=True),
     )
-    return table("Per unit and image", columns, rows, css="bars")
+    return table("Per unit and image", columns, rows, css="bars per-unit")

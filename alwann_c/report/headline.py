@@ -35,20 +35,28 @@ def headline(results: Results) -> Html:
         "result",
         "Result",
         tag("dl", *drawn, class_="cards"),
-        tag("p", _verdict(front.max_drop, drop, bounds, place)),
         doubt,
-        _accuracies(front),
-        tag("p", _caveats(front), class_="note"),
+        tag(
+            "div",
+            _accuracies(front),
+            tag(
+                "div",
+                tag("p", _verdict(front.max_drop, drop, bounds, place), class_="verdict"),
+                tag("p", _caveats(front), class_="note"),
+            ),
+            class_="split",
+        ),
     )
 
 
 def _caveats(front: Front) -> str:
-    told = (
-        f"Energy is that of the multiplications in {count(len(front.layers), 'approximable layer')},"
-        " relative to exact multipliers. Drops are paired: the same images through both networks."
-        " The search images chose the plan, which flatters it;"
+    layers = count(len(front.layers), "approximable layer")
+    test = "no test data was given" if front.data.test is None else "the test images chose nothing"
+    return (
+        f"Energy is that of the multiplications in {layers}, relative to exact multipliers. Drops"
+        " are paired: the same images through both networks. The search images chose the plan,"
+        f" which flatters it; {test}."
     )
-    return f"{told} {'no test data was given' if front.data.test is None else 'the test images chose nothing'}."
 
 
 def subtitle(front: Front) -> Html:
@@ -93,8 +101,8 @@ def _verdict(limit: float, drop: float, bounds: tuple[float, float], place: str)
         )
     if min(bounds) <= limit:
         return (
-            f"The drop on {place} data is above {allowed}, by less than sampling explains: its"
-            f" 95 % interval begins at {points(min(bounds))}."
+            f"The drop on {place} data is above {allowed}, but its 95 % interval, from"
+            f" {points(min(bounds))}, still holds it. More images would narrow it."
         )
     return f"The drop on {place} data breaks {allowed}: its whole 95 % interval lies above."
 

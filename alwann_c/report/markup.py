@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 Attribute = str | int | float | bool | None
 
+SHORT_NAME = 16
+
 _VOID = frozenset({"br", "input"})
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 
@@ -48,8 +50,8 @@ def tag(name: str, /, *children: str, **attributes: Attribute) -> Html:
 
 
 def code(text: str) -> Html:
-    """A name that came from outside."""
-    return tag("code", text)
+    """A name that came from outside; short ones stay on one line."""
+    return tag("code", text, class_="short" if len(text) <= SHORT_NAME else "long")
 
 
 @dataclass(frozen=True)

@@ -106,10 +106,10 @@ def views(front: Front) -> list[View]:
     least = front.float_accuracy.search - max(NEAR_DROPS * front.max_drop, NEAR_LEAST)
     close = [p for p in front.front if p.accuracy >= least] or [front.chosen]
     near = View("near", "near the limit", *_ranges(front, close, ()))
-    energies = [(p.relative_energy, p.accuracy) for p in (*front.front, *front.evaluated)]
-    if all(near.holds(*place) for place in energies):
-        return [near]
     candidates = [(c.relative_energy, c.accuracy) for c in front.evaluated]
+    placed = [(p.relative_energy, p.accuracy) for p in front.front]
+    if all(near.holds(*place) for place in (*placed, *candidates)):
+        return [near]
     return [near, View("all", "everything", *_ranges(front, front.front, candidates))]
 
 

@@ -6,7 +6,7 @@ from alwann_c.report.figures import count, interval, number, percent, points
 from alwann_c.report.markup import Column, Html, code, join, section, table, tag
 from alwann_c.report.plot import SIZES, View, by_energy, render_plot, views
 from alwann_c.report.results import Front, FrontPoint, Results
-from alwann_c.report.shapes import strip, swatch, unit_class
+from alwann_c.report.shapes import strip, unit_class, unit_label
 
 
 def front_section(results: Results) -> Html:
@@ -105,7 +105,7 @@ def _panel(results: Results, index: int) -> Html:
     return tag(
         "article",
         heading,
-        tag("dl", *_facts(front, point), class_="facts"),
+        tag("dl", *_facts(point), class_="facts"),
         work,
         tag("p", "The layers in order, each as wide as its MACs.", class_="note"),
         _units(results, point),
@@ -115,9 +115,9 @@ def _panel(results: Results, index: int) -> Html:
     )
 
 
-def _facts(front: Front, point: FrontPoint) -> list[Html]:
+def _facts(point: FrontPoint) -> list[Html]:
     facts = [
-        ("relative energy", f"{number(point.relative_energy, 3)}"),
+        ("relative energy", number(point.relative_energy, 3)),
         ("saved", percent(1.0 - point.relative_energy)),
         ("accuracy, search", percent(point.accuracy, 2)),
         ("drop, search", f"{points(point.drop)} [{interval(point.drop_ci95)}] points"),
@@ -147,10 +147,10 @@ def _units(results: Results, point: FrontPoint) -> Html:
         share = percent(sum(layer.macs for layer in own) / total, 0)
         rows.append(
             (
-                join([swatch(unit_class(unit)), " ", code(names[unit])]),
+                unit_label(names[unit], unit_class(unit)),
                 code(multiplier),
                 share,
-                join(listed) if own else "none, switched off",
+                join(listed) if own else "none",
             )
         )
     columns = (

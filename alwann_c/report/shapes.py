@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alwann_c.report.markup import Html, tag
+from alwann_c.report.markup import Html, code, tag
 
 COLOURS = 7
 EXACT = "ux"
@@ -25,6 +25,11 @@ def swatch(css: str) -> Html:
         viewBox="0 0 10 10",
         aria_hidden="true",
     )
+
+
+def unit_label(name: str, css: str) -> Html:
+    """A unit's swatch and name."""
+    return tag("span", swatch(css), " ", code(name), class_="unit")
 
 
 def bar(parts: Sequence[tuple[float, str]], whole: float, *, outline: float | None = None) -> Html:

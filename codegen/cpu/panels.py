@@ -137,19 +137,25 @@ def _emit_bounds(
 
 def _emit_mode(store: PanelStore, lanes: int, size: Expr) -> Expr:
     """Index of the first of `segments` whose int16 sums cannot overflow."""
-    worst = [emit.variable(0) for _ in store.segments]
-    total = [emit.registers(lanes, "int32") for _ in store.segments]
+    none, start = emit.splat(emit.i32(0), lanes), emit.i32(0)
+    sums = [emit.registers(lanes, "int32") for _ in store.segments]
+    worst = [emit.registers(lanes, "int32") for _ in store.segments]
+    for buffer in (*sums, *worst):
+        emit.store(buffer, start, none)
     with emit.serial(size) as t:
-        for length, sums, most in zip(store.segments, total, worst, strict=True):
-            starts = emit.let(t % length == 0)
-            with emit.serial(lanes) as n:
-                half = store.half[t * lanes + n]
-                emit.store(sums, n, T.Select(starts, half, sums[n] + half))
-                emit.store(most, emit.i32(0), T.max(most[0], sums[n]))
-    mode = emit.i32(len(store.segments))
-    for index in reversed(range(len(store.segments))):
-        mode = T.Select(worst[index][0] <= INT16_MAX, emit.i32(index), mode)
-    return emit.let(mode)
+        half = emit.let(emit.load(store.half, t * lanes, lanes))
+        for length, total, most in zip(store.segments, sums, worst, strict=True):
+            kept = emit.splat(T.Select(t % length == 0, emit.i32(0), emit.i32(-1)), lanes)
+            now = emit.let((emit.load(total, start, lanes) & kept) + half)
+            emit.store(total, start, now)
+            emit.store(most, start, T.max(emit.load(most, start, lanes), now))
+    mode = emit.variable(0)
+    with emit.serial(lanes) as n:
+        here = emit.i32(len(store.segments))
+        for index in reversed(range(len(store.segments))):
+            here = T.Select(worst[index][n] <= INT16_MAX, emit.i32(index), here)
+        emit.store(mode, start, T.max(mode[0], here))
+    return emit.let(mode[0])
 
 
 def emit_group(

@@ -1,0 +1,141 @@
+"""Measures the tables of the README and docs: `python tools/reproduce.py [--only NAME]…`.
+
+Needs the models, data and libraries of a folder laid out like `../shared` (see --shared). Every
+command it runs is printed, so that each can be repeated alone. Results: docs/results.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from alwann_c.atomic import write_json
+from alwann_c.version import TOOL
+
+MODELS = {
+    "resnet8_alwann": "",
+    "resnet8_mlperf_tiny": "",
+    "resnet20_cifar10": "_normalized",
+}
+UNIFORM = ("mul8u_NGR", "mul8u_185Q", "mul8u_12N4", "mul8u_17KS", "mul8u_DM1")
+WHOLE_TEST = """file = "{file}"
+layout = "NHWC"
+scale = {scale}
+mean = {mean}
+std = {std}
+"""
+
+
+def alwann(*arguments: str) -> dict[str, Any]:
+    """Runs a command with --json and returns its result."""
+    command = [sys.executable, "-m", "alwann_c", *arguments, "--json"]
+    print("$ alwann-c", " ".join(arguments), flush=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def whole_test(shared: Path, suffix: str, folder: Path) -> Path:
+    """A data set of all 10,000 test images, made from the description of the last 5,000."""
+    import tomllib
+
+    given = tomllib.loads((shared / "data" / f"cifar10_test{suffix}.toml").read_text())
+    path = folder / f"whole{suffix}.toml"
+    link = folder / str(given["file"])
+    if not link.exists():
+        link.symlink_to((shared / "data" / str(given["file"])).resolve())
+    path.write_text(WHOLE_TEST.format(**{k: given[k] for k in ("file", "scale", "mean", "std")}))
+    return path
+
+
+def evaluate(shared: Path, name: str, test: Path, *options: str) -> dict[str, Any]:
+    """`alwann-c evaluate` of a shared model with the evoapprox library."""
+    calibration = shared / "data" / f"cifar10_calibration{MODELS[name]}.toml"
+    return alwann(
+        "evaluate",
+        str(shared / "models" / f"{name}.onnx"),
+        "--calibration",
+        str(calibration),
+        "--test",
+        str(test),
+        "--library",
+        str(shared / "evoapprox"),
+        *options,
+    )
+
+
+def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
+    """Float, int8 and uniform approximation with each compensation, 10,000 test images."""
+    rows: list[dict[str, Any]] = []
+    for name, suffix in MODELS.items():
+        test = whole_test(shared, suffix, folder)
+        for multiplier in UNIFORM:
+            for method in ("none", "alwann", "full"):
+                options = ("--multiplier", multiplier, "--compensation", method)
+                result = evaluate(shared, name, test, *options)
+                rows.append(
+                    {"model": name, "multiplier": multiplier, "compensation": method, **result}
+                )
+    return rows
+
+
+def search_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
+    """`compile` with the default effort; chosen on `search`, reported on `test`."""
+    rows = []
+    for name, suffix in MODELS.items():
+        data = shared / "data"
+        for target in ("power-gated-4", "power-gated-2"):
+            result = alwann(
+                "compile",
+                str(shared / "models" / f"{name}.onnx"),
+                "--target",
+                target,
+                "--calibration",
+                str(data / f"cifar10_calibration{suffix}.toml"),
+                "--search",
+                str(data / f"cifar10_search{suffix}.toml"),
+                "--test",
+                str(data / f"cifar10_test{suffix}.toml"),
+                "--library",
+                str(shared / "evoapprox"),
+                "-o",
+                str(folder / f"{name}-{target}"),
+            )
+            rows.append({"model": name, "target": target, **result["selected"]})
+    return rows
+
+
+def main() -> int:
+    """Measures and writes docs/results.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    root = Path(__file__).resolve().parent.parent
+    parser.add_argument("--shared", type=Path, default=root.parent / "shared")
+    parser.add_argument("--only", action="append", choices=("accuracy", "search"))
+    parser.add_argument("-o", "--output", type=Path, default=root / "docs" / "results.json")
+    options = parser.parse_args()
+    if not options.shared.is_dir():
+        print(f"error: {options.shared}: no such folder; give --shared", file=sys.stderr)
+        return 2
+    wanted = options.only or ["accuracy", "search"]
+    results: dict[str, Any] = (
+        json.loads(options.output.read_text()) if options.output.is_file() else {}
+    )
+    results["tool"] = TOOL
+    results["machine"] = {"cores": os.cpu_count(), "architecture": platform.machine()}
+    with tempfile.TemporaryDirectory() as temporary:
+        tables = {"accuracy": accuracy_table, "search": search_table}
+        for name in wanted:
+            results[name] = tables[name](options.shared, Path(temporary))
+            write_json(options.output, results)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
