@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from alwann_c.codegen.float_network import FloatNetwork
-from alwann_c.codegen.layer_kernel import LayerKernel
 from alwann_c.codegen.network import Operands, bind
 from alwann_c.codegen.tap_residual import TapKernels
 from alwann_c.ir.rewrite import apply
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
-from alwann_c.passes.compensate import Compensation, LayerData, Method, compensate_layer
+from alwann_c.passes.compensate import (
+    Compensation,
+    LayerData,
+    Method,
+    Rows,
+    compensate_layer,
+    draw_pixels,
+    patches_at,
+    targets_at,
+)
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizedModel
@@ -23,8 +33,31 @@ from alwann_c.targets import Multiplier
 Float32 = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint8]
 
-FIT_IMAGES = 256
-HELD_BACK = 128
+
+@dataclass(frozen=True)
+class Effort:
+    """How much data and work a fit may use.
+
+    `rows`: sampled output pixels to fit on, at least `rows / 4` of a layer with many channels
+    (`rows * channels` is held near `rows * 32`); `sweeps` of joint reconstruction.
+    """
+
+    rows: int
+    sweeps: int
+
+    def rows_of(self, spec: ConvSpec) -> int:
+        """Rows for one layer."""
+        return max(self.rows // 4, min(self.rows, self.rows * 32 // spec.out_channels))
+
+
+QUICK = Effort(rows=16_384, sweeps=1)
+"""For the search, which fits every layer on every multiplier."""
+
+THOROUGH = Effort(rows=65_536, sweeps=3)
+"""For the plans of the front."""
+
+FIT_IMAGES = 512
+HELD_BACK_SHARE = 0.25
 
 
 class OperandStore:
@@ -55,75 +88,77 @@ class Compensator:
     the search, which asks for it thousands of times); `network` compensates a whole assignment.
     """
 
-    def __init__(
-        self, quantized: QuantizedModel, *, fit: int = FIT_IMAGES, held_back: int = HELD_BACK
-    ) -> None:
+    def __init__(self, quantized: QuantizedModel, *, images: int = FIT_IMAGES) -> None:
         self.quantized = quantized
         self.store = OperandStore()
-        self._images = quantized.calibration.images(0, fit + held_back)
-        self._held_back = max(1, len(self._images) * held_back // (fit + held_back))
-        self._kernels: dict[ConvSpec, LayerKernel] = {}
-        self._exact_codes: dict[str, Codes] | None = None
-        self._targets: dict[str, Float32] | None = None
-        self._taps = TapKernels()
-        self._exact_data: dict[str, LayerData] = {}
+        self._images = quantized.calibration.images(0, images)
+        self._fit_count = len(self._images) - max(1, round(len(self._images) * HELD_BACK_SHARE))
+        self._kernels = TapKernels()
+        self._targets: dict[tuple[str, Effort], tuple[Float32, Float32]] = {}
+        self._exact: dict[str, LayerData] = {}
         self._cache: dict[tuple[str, str, Method], Compensation] = {}
-        self._variances: dict[str, float] = {}
 
-    @property
-    def targets(self) -> dict[str, Float32]:
-        """The float network's output of every layer on the calibration images."""
-        if self._targets is None:
-            layers = [x for x in self.quantized.model.layers if x.name in self.quantized.layers]
-            watched = [layer.output for layer in layers]
-            network = FloatNetwork(apply(Observe(watched), self.quantized.model.module))
-            parts = [tensors for _, *tensors in network.batches(self._images)]
-            self._targets = {
-                layer.name: np.concatenate([tensors[i] for tensors in parts])
-                for i, layer in enumerate(layers)
-            }
-        return self._targets
+    def _pixels(self, spec: ConvSpec, effort: Effort) -> npt.NDArray[np.intp]:
+        """Sampled output pixels of every image; fit images first, then the held-back ones."""
+        rows = effort.rows_of(spec)
+        return draw_pixels(len(self._images), spec, rows * len(self._images) // self._fit_count)
 
-    @property
-    def exact_codes(self) -> dict[str, Codes]:
-        """Input codes of every layer in the exact int8 network."""
-        if self._exact_codes is None:
-            self._exact_codes = self.quantized.network.run_probed(self._images).codes
-        return self._exact_codes
+    def _sampled_targets(self, effort: Effort) -> None:
+        """Samples the float network's output of every layer, batch by batch."""
+        layers = [x for x in self.quantized.model.layers if x.name in self.quantized.layers]
+        specs = [self.quantized.layers[layer.name].spec for layer in layers]
+        pixels = [self._pixels(spec, effort) for spec in specs]
+        watched = [layer.output for layer in layers]
+        network = FloatNetwork(apply(Observe(watched), self.quantized.model.module))
+        parts: list[list[Float32]] = [[] for _ in layers]
+        start = 0
+        for _, *tensors in network.batches(self._images):
+            stop = start + len(tensors[0])
+            for i, tensor in enumerate(tensors):
+                parts[i].append(targets_at(tensor, specs[i], pixels[i][start:stop]))
+            start = stop
+        for layer, chosen, found in zip(layers, pixels, parts, strict=True):
+            rows = np.concatenate(found)
+            split = self._fit_count * chosen.shape[1]
+            self._targets[layer.name, effort] = (rows[:split], rows[split:])
 
-    def _kernel(self, layer: LayerCodes) -> LayerKernel:
-        if layer.spec not in self._kernels:
-            self._kernels[layer.spec] = LayerKernel(layer.spec)
-        return self._kernels[layer.spec]
+    def _data(self, layer: LayerCodes, codes: Codes, effort: Effort) -> LayerData:
+        if (layer.name, effort) not in self._targets:
+            self._sampled_targets(effort)
+        fit_target, choose_target = self._targets[layer.name, effort]
+        pixels, fit = self._pixels(layer.spec, effort), self._fit_count
+        return LayerData(
+            Rows(patches_at(codes[:fit], layer.spec, pixels[:fit]), fit_target),
+            Rows(patches_at(codes[fit:], layer.spec, pixels[fit:]), choose_target),
+            self._kernels.residual,
+        )
 
-    def _data(self, layer: LayerCodes, codes: Codes) -> LayerData:
-        kernel = self._kernel(layer)
-
-        def run(given: Codes, approximation: LayerApproximation) -> Float32:
-            return kernel.run(given, self.store.operands(layer, approximation))
-
-        target = self.targets[layer.name]
-        return LayerData(layer.spec, codes, target, run, self._taps.residual, self._held_back)
+    def _fit(
+        self,
+        layer: LayerCodes,
+        multiplier: Multiplier,
+        method: Method,
+        data: LayerData,
+        sweeps: int,
+    ) -> Compensation:
+        # BLAS threads and TVM's would fight for the same cores
+        with threadpool_limits(1, "blas"):
+            return compensate_layer(layer, multiplier, method, data, sweeps=sweeps)
 
     def cached(self, name: str, multiplier: Multiplier, method: Method) -> Compensation:
         """Compensation of one layer after exact ones; computed once per (layer, table, method)."""
         key = (name, multiplier.content_hash, method)
         if key not in self._cache:
             layer = self.quantized.layers[name]
-            if name not in self._exact_data:
-                self._exact_data[name] = self._data(layer, self.exact_codes[name])
-            data = self._exact_data[name]
-            self._cache[key] = compensate_layer(layer, multiplier, method, data)
+            if not self._exact:
+                codes = self.quantized.network.run_probed(self._images).codes
+                self._exact = {
+                    other: self._data(self.quantized.layers[other], given, QUICK)
+                    for other, given in codes.items()
+                }
+            data = self._exact[name]
+            self._cache[key] = self._fit(layer, multiplier, method, data, QUICK.sweeps)
         return self._cache[key]
-
-    def relative_error(self, name: str, multiplier: Multiplier, method: Method) -> float:
-        """Held-back output error of `cached`, relative to the variance of the layer's output."""
-        return self.cached(name, multiplier, method).error / self._variance(name)
-
-    def _variance(self, name: str) -> float:
-        if name not in self._variances:
-            self._variances[name] = float(self.targets[name].var()) or 1.0
-        return self._variances[name]
 
     def network(
         self, multipliers: Mapping[str, Multiplier], method: Method
@@ -131,17 +166,18 @@ class Compensator:
         """Compensations of the assigned layers, in order, upstream approximation included."""
         chosen: dict[str, LayerApproximation] = {}
         bound: dict[str, Operands] = {}
-        upstream_exact = True
-        for name in self.quantized.network.layer_names:
+        network = self.quantized.network
+        for name in network.layer_names:
             if name not in multipliers:
                 continue
             layer, multiplier = self.quantized.layers[name], multipliers[name]
-            if method != "full" or multiplier.is_exact or upstream_exact:
+            if method != "full" or multiplier.is_exact:
                 chosen[name] = self.cached(name, multiplier, method).approximation
             else:
-                codes = self.quantized.network.run_probed(self._images, bound, [name]).codes
-                data = self._data(layer, codes[name])
-                chosen[name] = compensate_layer(layer, multiplier, method, data).approximation
-            upstream_exact = upstream_exact and multiplier.is_exact
+                codes = network.run_probed(self._images, bound, [name]).codes[name]
+                data = self._data(layer, codes, THOROUGH)
+                chosen[name] = self._fit(
+                    layer, multiplier, method, data, THOROUGH.sweeps
+                ).approximation
             bound[name] = self.store.operands(layer, chosen[name])
         return chosen

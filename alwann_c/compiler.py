@@ -173,7 +173,7 @@ def _sensitivity(
     for j, name in enumerate(names):
         multiplier = accelerator.multiplier(name)
         for i, layer in enumerate(layers):
-            errors[i, j] = compensator.relative_error(layer, multiplier, "full")
+            errors[i, j] = compensator.cached(layer, multiplier, "full").error
         say(f"measuring multipliers {j + 1}/{len(names)}: {name}")
     keep = [
         j

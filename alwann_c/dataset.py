@@ -171,4 +171,6 @@ def load_dataset(path: str | Path) -> Dataset:
     chosen = labels[start:stop] if isinstance(labels, np.ndarray) else None
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
     digest.update(description.model_dump_json(exclude={"file", "range"}).encode())
+    if chosen is not None:
+        digest.update(chosen.tobytes())
     return Dataset(path, images, chosen, description, digest.hexdigest())

@@ -49,7 +49,7 @@ def load(path: str | Path) -> Model:
     shape = static_shape(main.params[0])
     if any(extent is None for extent in shape[1:]):
         raise UnsupportedError(
-            f"{path}: input '{main.params[0].name_hint}' has dynamic axes beside the batch; "
+            f"{path}: input '{main.params[0].name}' has dynamic axes beside the batch; "
             "export it with a fixed size"
         )
     result = main.body.body

@@ -67,10 +67,11 @@ class _Approximator(Rebuilder):
             return new
         chosen = self.approximations[ops.layer_name(value)]
         multiplier = chosen.multiplier
-        if multiplier.name not in self.tables:
-            self.tables[multiplier.name] = relax.const(multiplier.table)
+        table = multiplier.content_hash
+        if table not in self.tables:
+            self.tables[table] = relax.const(multiplier.table)
         args = list(new.args)
-        args[1:3] = [relax.const(chosen.weight), self.tables[multiplier.name]]
+        args[1:3] = [relax.const(chosen.weight), self.tables[table]]
         args[4:6] = [relax.const(chosen.offset), relax.const(chosen.scale)]
         return ops.with_spec(new, ops.conv_spec(new), args)
 

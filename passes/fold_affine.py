@@ -80,8 +80,8 @@ class _Folder(Rebuilder):
 
     def materialise(self, var: relax.Var) -> relax.Expr:
         affine = self.pending[var]
+        call = self.remap(affine.call)  # may emit a pending layer before this one
         self.emitted.append(self.names[affine.call])
-        call = self.remap(affine.call)
         weight = constant(call.args[1])
         assert weight is not None
         scaled = (weight.astype(np.float64) * affine.alpha).astype(np.float32)

@@ -35,8 +35,8 @@ class Size:
 
     @property
     def top(self) -> int:
-        """Room above the drawing."""
-        return 12
+        """Room for the title of the accuracy."""
+        return 26
 
     @property
     def bottom(self) -> int:
@@ -104,7 +104,7 @@ def by_energy(front: Front) -> list[int]:
 def views(front: Front) -> list[View]:
     """The range worth looking at and, if that leaves anything out, the range of everything."""
     least = front.float_accuracy.search - max(NEAR_DROPS * front.max_drop, NEAR_LEAST)
-    close = [p for p in front.front if p.accuracy >= least] or [front.chosen]
+    close = [p for p in front.front if p.accuracy >= least or p is front.chosen]
     near = View("near", "near the limit", *_ranges(front, close, ()))
     candidates = [(c.relative_energy, c.accuracy) for c in front.evaluated]
     placed = [(p.relative_energy, p.accuracy) for p in front.front]
@@ -208,6 +208,7 @@ def _axes(scale: Scale) -> Html:
     parts.append(
         tag("text", title, x=middle, y=size.height - 8, text_anchor="middle", class_="title")
     )
+    parts.append(tag("text", "accuracy on search data", x=8, y=14, class_="title"))
     return tag("g", *parts, class_="axes", aria_hidden="true")
 
 

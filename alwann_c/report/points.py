@@ -30,7 +30,14 @@ def front_section(results: Results) -> Html:
             "Every mark is a plan that can be built. Hover over one to look at its plan; click it,"
             " or reach it with Tab and the arrow keys and press Enter, to keep it shown.",
         ),
-        tag("div", figure, tag("div", status, *panels, class_="panels"), class_="explorer"),
+        tag(
+            "div",
+            figure,
+            tag(
+                "div", status, *panels, class_="panels", role="group", aria_label="Plan", tabindex=0
+            ),
+            class_="explorer",
+        ),
         tag("details", tag("summary", f"All {len(front.front)} points as a table"), _table(front)),
     )
 
@@ -132,34 +139,24 @@ def _facts(point: FrontPoint) -> list[Html]:
 
 
 def _units(results: Results, point: FrontPoint) -> Html:
+    """Every unit with its multiplier and share of the MACs, and the layers it runs."""
     layers = results.front.layers
     total = sum(layer.macs for layer in layers) or 1
     names = results.unit_names(len(point.assignment.units))
-    rows = []
+    parts: list[Html] = []
     for unit, multiplier in enumerate(point.assignment.units):
-        own = [
-            layer for layer, at in zip(layers, point.assignment.layers, strict=True) if at == unit
-        ]
+        placed = zip(layers, point.assignment.layers, strict=True)
+        own = [layer for layer, at in placed if at == unit]
         listed: list[str] = []
         for layer in own:
             fixed = "" if layer.unit_choice else " (fixed)"
             listed += [", " if listed else "", code(layer.name), fixed]
         share = percent(sum(layer.macs for layer in own) / total, 0)
-        rows.append(
-            (
-                unit_label(names[unit], unit_class(unit)),
-                code(multiplier),
-                share,
-                join(listed) if own else "none",
-            )
-        )
-    columns = (
-        Column("Unit"),
-        Column("Multiplier"),
-        Column("MACs", numeric=True),
-        Column("Layers", wide=True),
-    )
-    return table("Units and their layers", columns, rows, css="units")
+        label = unit_label(names[unit], unit_class(unit))
+        figure = tag("span", f"{share} of MACs", class_="share")
+        parts.append(tag("dt", label, " ", code(multiplier), " ", figure))
+        parts.append(tag("dd", join(listed) if own else "no layer"))
+    return tag("dl", *parts, class_="placement")
 
 
 def _table(front: Front) -> Html:

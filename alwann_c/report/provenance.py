@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alwann_c.report.figures import count, points
-from alwann_c.report.markup import Column, Html, code, section, table, tag
+from alwann_c.report.markup import Column, Html, code, join, section, table, tag
 from alwann_c.report.results import Results, UsedData
 
 MAX_MANIFEST_ROWS = 200
@@ -22,10 +23,10 @@ def provenance_section(results: Results) -> Html:
         ("Population × generations", f"{front.population:,} × {front.generations:,}"),
         ("Largest drop allowed", f"{points(front.max_drop)} points"),
     )
-    inputs = [("Model", code(front.model.name), "", code(front.model.sha256))]
+    inputs = [("Model", code(front.model.name), code(front.model.sha256))]
     for library in front.libraries:
         size = count(library.multipliers, "multiplier")
-        inputs.append(("Library", code(library.name), size, code(library.sha256)))
+        inputs.append(("Library", _sized(library.name, size), code(library.sha256)))
     data = front.data
     for label, used in (
         ("Calibration data", data.calibration),
@@ -34,19 +35,29 @@ def provenance_section(results: Results) -> Html:
     ):
         if used is not None:
             inputs.append(_data(label, used))
-    columns = (Column("Input"), Column("Name"), Column("Size"), Column("SHA-256", wide=True))
+    columns = (Column("Input"), Column("Name"), Column("SHA-256", wide=True))
     return section(
         "repeat",
         "To repeat it",
-        tag("pre", code(front.command or "(the command was not recorded)"), id="command"),
+        _command(front.command or "(the command was not recorded)"),
         table("Inputs", columns, inputs, css="hashes"),
         table("Settings", (Column("Setting"), Column("Value")), settings, css="compact"),
         *_manifest(results),
     )
 
 
-def _data(label: str, used: UsedData) -> tuple[str, Html, str, Html]:
-    return label, code(used.path), count(used.images, "image"), code(used.sha256)
+def _data(label: str, used: UsedData) -> tuple[str, Html, Html]:
+    return label, _sized(used.path, count(used.images, "image")), code(used.sha256)
+
+
+def _sized(name: str, size: str) -> Html:
+    return join([code(name), " ", tag("small", size)])
+
+
+def _command(text: str) -> Html:
+    """The words in boxes that wrap as a whole, so that no line ends in the dashes of an option."""
+    words = (part if part.isspace() else tag("span", part) for part in re.split(r"(\s+)", text))
+    return tag("pre", tag("code", *words), id="command")
 
 
 def _manifest(results: Results) -> list[Html]:

@@ -34,20 +34,29 @@ class SqliteMemory:
         self.path = path
         try:
             self._connection = sqlite3.connect(path, timeout=0.5, isolation_level=None)
+        except sqlite3.OperationalError as e:
+            raise InputError(f"{path}: {e}; choose another output folder") from e
+        try:
             self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("BEGIN EXCLUSIVE")
             self._connection.execute("COMMIT")
             self._connection.executescript(_SCHEMA)
             self._take_over(dict(identity), resume)
-        except sqlite3.OperationalError as e:
-            if "locked" in str(e):
-                raise InputError(
-                    f"{path}: another process is searching into this folder; choose another"
-                ) from e
-            raise InputError(f"{path}: {e}; choose another output folder") from e
-        except sqlite3.DatabaseError as e:
-            raise InputError(f"{path}: damaged ({e}); delete it and start again") from e
+        except (sqlite3.DatabaseError, InputError) as e:
+            self._connection.close()
+            if isinstance(e, InputError):
+                raise
+            raise self._reason(e) from e
+
+    def _reason(self, error: sqlite3.DatabaseError) -> InputError:
+        if not isinstance(error, sqlite3.OperationalError):
+            return InputError(f"{self.path}: damaged ({error}); delete it and start again")
+        if "locked" in str(error):
+            return InputError(
+                f"{self.path}: another process is searching into this folder; choose another"
+            )
+        return InputError(f"{self.path}: {error}; choose another output folder")
 
     def _take_over(self, identity: dict[str, str], resume: bool) -> None:
         known = dict(self._connection.execute("SELECT key, value FROM identity"))
@@ -66,7 +75,10 @@ class SqliteMemory:
     def get(self, names: tuple[str, ...]) -> Bools | None:
         """Correctness of each image, if known."""
         query = "SELECT images, correct FROM evaluation WHERE names = ?"
-        row: Any = self._connection.execute(query, (json.dumps(names),)).fetchone()
+        try:
+            row: Any = self._connection.execute(query, (json.dumps(names),)).fetchone()
+        except sqlite3.DatabaseError as e:
+            raise self._reason(e) from e
         if row is None:
             return None
         bits = np.unpackbits(np.frombuffer(row[1], np.uint8))

@@ -57,11 +57,20 @@ def _emit_rows(
     tile: Tile, store: PanelStore, lanes: int, group: Group, size: int, offset: Expr,
     length: int, unroll: int,
 ) -> None:
-    """Sum `length` rows at a time in int16, widen, add to the accumulators."""
+    """Sum `length` rows at a time in int16, widen, add to the accumulators.
+
+    Each tap's rows have a pointer of their own: with one common base LLVM's SLP vectoriser computes
+    the addresses in vector registers, which costs more than it saves.
+    """
     half = lanes // 2
     panel = emit.opaque(emit.i64(group.local) * emit.i64(CODES * lanes))
     origin = emit.opaque(tile.image + emit.i64(offset))
     shift = emit.splat(emit.i32(16), half)
+    stride = size * lanes
+    rows = [
+        emit.view(store.panel, panel + emit.i64(t * lanes), CODES * stride, "int16")
+        for t in range(size)
+    ]
     with emit.serial(tile.count // unroll) as outer:
         for u in range(unroll):
             pixel = outer * unroll + u
@@ -73,8 +82,7 @@ def _emit_rows(
                 partial = None
                 for t in range(start, min(start + length, size)):
                     code = tile.code(at + emit.i64(t))
-                    row = panel + code * emit.i64(size * lanes) + emit.i64(t * lanes)
-                    values = emit.load(store.panel, row, lanes)
+                    values = emit.load(rows[t], code * emit.i64(stride), lanes)
                     partial = values if partial is None else emit.let(partial + values)
                 wide = emit.let(T.reinterpret(emit.typed("int32", half), partial))
                 packed = emit.let(packed + wide)

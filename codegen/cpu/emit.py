@@ -62,6 +62,12 @@ def registers(size: int, dtype: str) -> Buffer:
     return I.alloc_buffer((size,), dtype, scope="local")
 
 
+def view(buffer: Buffer, start: Expr, size: int, dtype: str) -> Buffer:
+    """`size` elements of `buffer` from `start`, addressed by a pointer of its own."""
+    pointer = I.Bind(T.address_of(buffer[start]), T.ptr(dtype))
+    return I.decl_buffer((size,), dtype, data=pointer)
+
+
 def variable(value: int) -> Buffer:
     """A local int32 variable (a buffer of one element) with its first value."""
     place = registers(1, "int32")

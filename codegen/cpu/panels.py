@@ -77,6 +77,7 @@ class PanelStore:
         segments: numbers of rows summed in int16, best first.
         center, half: int32 [tap][lane] of one group.
         shift: int16 [tap][lane] of one group, what is subtracted from the products for a = 0.
+        columns: int64 [tap][lane] of one group, where a weight's column of the table starts.
     """
 
     panel: Buffer
@@ -86,6 +87,7 @@ class PanelStore:
     center: Buffer
     half: Buffer
     shift: Buffer
+    columns: Buffer
 
     @staticmethod
     def allocate(
@@ -100,6 +102,7 @@ class PanelStore:
             emit.scratch(largest * lanes, "int32"),
             emit.scratch(largest * lanes, "int32"),
             emit.scratch(largest * lanes, "int16"),
+            emit.scratch(largest * lanes, "int64"),
         )
 
 
@@ -131,6 +134,7 @@ def _emit_bounds(
             center = emit.let((low + high) >> 1)
             here = emit.let(t * block.lanes + n)
             emit.store(store.codes, group.local * block.lanes + here, code)
+            emit.store(store.columns, here, emit.i64(code * CODES))
             emit.store(store.center, here, center)
             emit.store(store.half, here, T.Select(safe, high - center, emit.i32(1 << 20)))
 
@@ -191,6 +195,8 @@ def _emit_panel(
     lanes = block.lanes
     with emit.serial(CODES // SIDE) as part:
         value = emit.let(T.cast(emit.code_value(part * SIDE, signed), "int16"))
+        # A pointer per block of codes and columns found by their offset alone: see `_emit_rows`.
+        columns = emit.view(table.columns, emit.opaque(part * SIDE), CODES * CODES, "int16")
         with emit.serial(group.size) as t:
             row = emit.let((group.local * CODES + part * (SIDE * group.size) + t) * lanes)
             start = 0
@@ -198,20 +204,20 @@ def _emit_panel(
                 size = width
                 while start + size > lanes:
                     size //= 2
-                columns = []
+                vectors = []
                 for i in range(SIDE):
-                    pieces = []
-                    for lane in range(start + i, start + size, SIDE):
-                        code = store.codes[(group.local + t) * lanes + lane]
-                        place = emit.let(code * CODES + part * SIDE)
-                        pieces.append(emit.let(emit.load(table.columns, place, SIDE)))
-                    columns.append(concatenate(pieces))
+                    offsets = [
+                        store.columns[t * lanes + lane]
+                        for lane in range(start + i, start + size, SIDE)
+                    ]
+                    pieces = [emit.let(emit.load(columns, offset, SIDE)) for offset in offsets]
+                    vectors.append(concatenate(pieces))
                 step = emit.let(emit.load(block.step, emit.i32(start), size))
                 shift = emit.let(
                     step * emit.splat(value, size)
                     + emit.load(store.shift, t * lanes + start, size)
                 )
-                for i, products in enumerate(transpose(columns)):
+                for i, products in enumerate(transpose(vectors)):
                     place = row + i * (group.size * lanes) + start
                     emit.store(store.panel, place, products - shift)
                     if i + 1 < SIDE:

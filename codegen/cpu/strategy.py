@@ -43,10 +43,10 @@ class Panels:
 
     lanes: int
     width: int = 16
-    taps: int = 8
+    taps: int = 16
     segments: tuple[int, ...] = (4, 2, 1)
     tile: int = 1024
-    unroll: int = 2
+    unroll: int = 1
     chunk: int = 1 << 20
     task_bytes: int = 4 << 20
 

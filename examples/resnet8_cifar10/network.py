@@ -78,6 +78,22 @@ class ResNet8(nn.Module):  # type: ignore[misc,unused-ignore]
         return logits
 
 
+def unshare_initializers(graph: onnx.GraphProto) -> None:
+    """Give every parameter its own initializer, in place.
+
+    The exporter stores equal parameters once and fetches the others through Identity nodes. Here
+    the two batch norms before an addition always have equal biases: both start at 0 and get the
+    same gradient.
+    """
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type == "Identity" and node.input[0] in stored:
+            copy = graph.initializer.add()
+            copy.CopyFrom(stored[node.input[0]])
+            copy.name = node.output[0]
+            graph.node.remove(node)
+
+
 def export_onnx(model: ResNet8, recipe: dict[str, float]) -> bytes:
     """Serialise the model with input ``image`` (N, 3, 32, 32) float32 and output ``logits``.
 
@@ -100,6 +116,7 @@ def export_onnx(model: ResNet8, recipe: dict[str, float]) -> bytes:
         dynamic_axes={"image": {0: "N"}, "logits": {0: "N"}},
     )
     proto = onnx.load_from_string(buffer.getvalue())
+    unshare_initializers(proto.graph)
     proto.graph.name = "resnet8_cifar10"
     proto.doc_string = (
         "ResNet-8 trained on CIFAR-10 (Krizhevsky 2009) by examples/resnet8_cifar10/train.py. "

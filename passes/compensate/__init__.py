@@ -3,8 +3,9 @@
 All of it is free in hardware: weight codes, biases and per-channel scales change, nothing else.
 """
 
-from alwann_c.passes.compensate.data import LayerData, ResidualFactory, TapResidual
+from alwann_c.passes.compensate.data import LayerData, ResidualFactory, Rows, TapResidual
 from alwann_c.passes.compensate.ladder import METHODS, Compensation, Method, compensate_layer
+from alwann_c.passes.compensate.sampling import draw_pixels, patches_at, targets_at
 
 __all__ = [
     "METHODS",
@@ -12,6 +13,10 @@ __all__ = [
     "LayerData",
     "Method",
     "ResidualFactory",
+    "Rows",
     "TapResidual",
     "compensate_layer",
+    "draw_pixels",
+    "patches_at",
+    "targets_at",
 ]

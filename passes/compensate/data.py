@@ -10,27 +10,23 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from alwann_c.ir.reference import im2col
-from alwann_c.ir.spec import ConvSpec
-from alwann_c.passes.approximate import LayerApproximation
+from alwann_c.ir.reference import code_values
+from alwann_c.passes.quantize import LayerCodes
 
 Codes = npt.NDArray[np.uint8]
+Int32 = npt.NDArray[np.int32]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
-MAX_ROWS = 65_536
-ROW_BUDGET = 1 << 21
-"""Rows times output channels of the residual that reconstruction keeps in memory."""
-
 
 class TapResidual(Protocol):
-    """The residual of a layer under reconstruction, kept where passes over it are fast.
+    """The residual [rows, n] of one group of a layer, kept where passes over it are fast.
 
-    Made from the patches' codes column by column, [K, rows], and the residual [rows, n].
+    x[k, r] is the code of tap k in row r.
     """
 
     def step(self, previous: int, change: Float32, following: int) -> Float32:
-        """One pass: finish one tap, measure the next. With x[k, r] the code of tap k in row r,
+        """One pass: finish one tap, measure the next.
 
             residual[r, :] -= change[x[previous, r], :]
             sums[a, :] = sum of residual[r, :] over the rows with x[following, r] == a
@@ -38,75 +34,96 @@ class TapResidual(Protocol):
         change, sums: float32 [256, n].
         """
 
+    def subtract(self, codes: Codes, table: Int32) -> None:
+        """residual[r, n] -= sum_k table[x[k, r], codes[k, n]]."""
+
     def center(self) -> None:
         """Removes every column's mean."""
 
+    def values(self) -> Float32:
+        """The residual [rows, n]."""
+
 
 ResidualFactory = Callable[[Codes, Float32], TapResidual]
+"""Makes a `TapResidual` from codes [K, rows] and a first residual [rows, n]."""
 
 
 @dataclass(frozen=True, eq=False)
-class LayerData:
-    """Calibration data of one layer.
+class Rows:
+    """Sampled output pixels: patches of codes [rows, groups, K], wanted outputs [rows, n]."""
 
-    `codes`: its input codes [b, h, w, c] (or [b, k]), upstream approximation included.
-    `target`: the float network's output of the layer [b, out_h, out_w, n] on the same images.
-    `run`: computes `scale * acc` [b, out_h, out_w, n] of an approximation on given codes.
-    `residual`: makes a `TapResidual`.
-    `held_back`: how many of the images, at the end, are kept for choosing, not for fitting.
-    """
-
-    spec: ConvSpec
-    codes: Codes
+    patches: Codes
     target: Float32
-    run: Callable[[Codes, LayerApproximation], Float32]
-    residual: ResidualFactory
-    held_back: int
-
-    @property
-    def fit(self) -> slice:
-        """Images to fit on."""
-        return slice(0, len(self.codes) - self.held_back)
-
-    @property
-    def choose(self) -> slice:
-        """Images to choose on."""
-        return slice(len(self.codes) - self.held_back, len(self.codes))
 
     @cached_property
-    def rows(self) -> tuple[Codes, Float32]:
-        """Sampled patches [rows, groups, K] of the fit images and their targets [rows, n]."""
-        limit = min(MAX_ROWS, max(8192, ROW_BUDGET // self.spec.out_channels))
-        return sample_rows(self.codes[self.fit], self.target[self.fit], self.spec, limit)
+    def columns(self) -> list[Codes]:
+        """Codes [K, rows] of every group."""
+        groups = self.patches.shape[1]
+        return [np.ascontiguousarray(self.patches[:, g].T) for g in range(groups)]
 
     @cached_property
     def histograms(self) -> Float64:
         """Probability of each code at each tap, [groups, K, 256]."""
-        return tap_histograms(self.rows[0])
+        counted = [
+            np.stack([np.bincount(tap, minlength=256) for tap in group]) for group in self.columns
+        ]
+        return np.stack(counted) / len(self.patches)
 
 
-def sample_rows(
-    codes: Codes, target: Float32, spec: ConvSpec, limit: int, seed: int = 0
-) -> tuple[Codes, Float32]:
-    """At most `limit` output pixels, drawn evenly over the images: patches and targets."""
-    shaped = codes.reshape(len(codes), spec.height, spec.width, spec.in_channels)
-    pixels = spec.out_height * spec.out_width
-    wanted = target.reshape(len(codes), pixels, spec.out_channels)
-    keep = min(pixels, max(1, limit // len(shaped)))
-    picker = np.random.default_rng(seed)
-    patches, targets = [], []
-    for start in range(0, len(shaped), 16):
-        block = im2col(shaped[start : start + 16], spec)
-        flat = block.reshape(len(block), pixels, spec.groups, spec.taps)
-        chosen = np.sort(picker.choice(pixels, keep, replace=False))
-        patches.append(flat[:, chosen].reshape(-1, spec.groups, spec.taps))
-        targets.append(wanted[start : start + 16, chosen].reshape(-1, spec.out_channels))
-    return np.concatenate(patches)[:limit], np.concatenate(targets)[:limit]
+@dataclass(frozen=True, eq=False)
+class LayerData:
+    """Rows to fit on, rows of other images to choose on, and the engine for residuals."""
+
+    fit: Rows
+    choose: Rows
+    residual: ResidualFactory
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of the wanted outputs on the rows to choose on."""
+        return float(self.choose.target.var(dtype=np.float64)) or 1.0
 
 
-def tap_histograms(patches: Codes) -> Float64:
-    """Probability of each code at each tap: [groups, K, 256] from patches [rows, groups, K]."""
-    rows, groups, taps = patches.shape
-    flat = patches.reshape(rows, groups * taps)
-    counts = np.stack([np.bincount(flat[:, k], minlength=256) for k in range(groups * taps)])
-    return np.asarray(counts.reshape(groups, taps, 256) / rows)
+def group_slice(layer: LayerCodes, group: int) -> slice:
+    """Output channels of one group."""
+    width = layer.spec.out_channels // layer.spec.groups
+    return slice(group * width, (group + 1) * width)
+
+
+def group_codes(layer: LayerCodes, weight: Codes, group: int) -> Codes:
+    """Weight codes [K, n] of one group."""
+    columns = weight.reshape(layer.spec.taps, layer.spec.groups, -1)
+    return np.ascontiguousarray(columns[:, group])
+
+
+def wanted_sums(layer: LayerCodes, rows: Rows, group: int) -> tuple[Float32, Float64]:
+    """What the multiplier array of one group should sum to: [rows, n] without its mean, and the
+    mean [n].
+
+    The accumulator's exact terms are taken off: sum_k M = y / scale + z_w * sum_k q_x - offset.
+    """
+    channels = group_slice(layer, group)
+    values = code_values(rows.patches[:, group], layer.signed).sum(axis=1, dtype=np.int64)
+    wanted = rows.target[:, channels].astype(np.float64) / layer.scale[channels]
+    wanted += values[:, None] * layer.weight_zero_point[channels].astype(np.float64)
+    wanted -= layer.offset()[channels]
+    mean = wanted.mean(axis=0)
+    return np.ascontiguousarray(wanted - mean, np.float32), mean
+
+
+def output_gap(
+    layer: LayerCodes, weight: Codes, table: Int32, rows: Rows, make: ResidualFactory
+) -> tuple[Float64, Float64]:
+    """Mean and variance [n] of (wanted - produced) outputs, in accumulator units, with the layer's
+    original bias."""
+    mean = np.empty(layer.spec.out_channels)
+    variance = np.empty(layer.spec.out_channels)
+    for g in range(layer.spec.groups):
+        channels = group_slice(layer, g)
+        wanted, offset = wanted_sums(layer, rows, g)
+        residual = make(rows.columns[g], wanted)
+        residual.subtract(group_codes(layer, weight, g), table)
+        left = residual.values().astype(np.float64)
+        mean[channels] = left.mean(axis=0) + offset
+        variance[channels] = left.var(axis=0)
+    return mean, variance

@@ -19,48 +19,30 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from alwann_c.ir.reference import code_values
-from alwann_c.passes.compensate.data import LayerData, ResidualFactory
+from alwann_c.passes.compensate.data import LayerData, TapResidual, group_codes, wanted_sums
 from alwann_c.passes.quantize import LayerCodes
 
 Codes = npt.NDArray[np.uint8]
-Float32 = npt.NDArray[np.float32]
-
-SWEEPS = 3
-
-
-def _target_sums(layer: LayerCodes, patches: Codes, target: Float32, group: slice) -> Float32:
-    """What the multiplier array should sum to, [rows, n of the group], each column's mean removed.
-
-    The accumulator's exact zero-point term is taken off: sum_k M = acc + z_w * sum_k x - offset.
-    """
-    values = code_values(patches, layer.signed).sum(axis=1, dtype=np.int64)
-    wanted = target[:, group].astype(np.float64) / layer.scale[group]
-    wanted += values[:, None] * layer.weight_zero_point[group].astype(np.float64)
-    return np.ascontiguousarray(wanted - wanted.mean(axis=0), np.float32)
 
 
 def _reconstruct_group(
-    patches: Codes,
-    wanted: Float32,
+    columns: Codes,
+    histograms: npt.NDArray[np.float64],
     start: Codes,
     table: npt.NDArray[np.int32],
-    make_residual: ResidualFactory,
+    residual: TapResidual,
     sweeps: int,
 ) -> Codes:
-    """Codes [K, n] after at most `sweeps` passes over the taps; patches [rows, K]."""
-    rows, taps = patches.shape
-    columns = np.ascontiguousarray(patches.T)
+    """Codes [K, n] after at most `sweeps` passes over the taps; columns [K, rows]."""
+    taps, rows = columns.shape
     codes = start.copy()
     channels = np.arange(codes.shape[1])
     products = table.astype(np.float64)
-    counts = np.stack([np.bincount(column, minlength=256) for column in columns])
-    means = counts @ products / rows  # [K, c]
+    counts = histograms * rows
+    means = histograms @ products  # [K, c]
     energy = counts @ (products * products) - rows * means * means
     nothing = np.zeros((256, codes.shape[1]), np.float32)
-    residual = make_residual(columns, wanted)
-    for k in range(taps):
-        residual.step(k, products[:, codes[k]].astype(np.float32), k)
+    residual.subtract(codes, table)
     residual.center()
     previous, change = 0, nothing
     for _ in range(sweeps):
@@ -92,21 +74,18 @@ def reconstruct(
     data: LayerData,
     start: Codes,
     *,
-    sweeps: int = SWEEPS,
+    sweeps: int,
 ) -> Codes:
-    """Tuned codes [kh, kw, c_in/groups, n] that minimise the output error on the fit images.
+    """Tuned codes [kh, kw, c_in/groups, n] that minimise the output error on the rows to fit.
 
     Starts from `start` (for example the original codes or a per-tap tuning). Deterministic.
     """
-    spec = layer.spec
-    patches, target = data.rows
-    per_group = spec.out_channels // spec.groups
-    columns = start.reshape(spec.taps, spec.groups, per_group)
-    tuned = np.empty_like(columns)
-    for g in range(spec.groups):
-        group = slice(g * per_group, (g + 1) * per_group)
-        wanted = _target_sums(layer, patches[:, g], target, group)
+    tuned = np.empty((layer.spec.taps, layer.spec.groups, start.shape[-1] // layer.spec.groups))
+    for g in range(layer.spec.groups):
+        wanted, _ = wanted_sums(layer, data.fit, g)
+        codes = group_codes(layer, start, g)
+        residual = data.residual(data.fit.columns[g], wanted)
         tuned[:, g] = _reconstruct_group(
-            np.ascontiguousarray(patches[:, g]), wanted, columns[:, g], table, data.residual, sweeps
+            data.fit.columns[g], data.fit.histograms[g], codes, table, residual, sweeps
         )
-    return tuned.reshape(start.shape)
+    return tuned.astype(np.uint8).reshape(start.shape)

@@ -1,0 +1,196 @@
+"""ONNX import: the same outputs as ONNX Runtime; what cannot be taken is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from tiny import CLASSES, Case, Net, images_for, residual_net, run_onnx, small_net
+
+from alwann_c.codegen.float_network import FloatNetwork
+from alwann_c.dataset import load_dataset
+from alwann_c.errors import InputError, UnsupportedError
+from alwann_c.frontend.onnx import layer_names
+from alwann_c.model import load
+
+
+def saved(folder: Path, proto: onnx.ModelProto, name: str = "net.onnx") -> Path:
+    onnx.save(proto, str(folder / name))
+    return folder / name
+
+
+def test_compiled_float_network_equals_onnx_runtime(small: Case, tmp_path: Path) -> None:
+    proto = residual_net(normalised=True, softmax=True, shortcut="pool")
+    pixels = images_for(True, 7, seed=3)
+    pairs = [
+        (small.path, small.search.images[:7]),
+        (saved(tmp_path, proto), pixels),
+    ]
+    for path, images in pairs:
+        got = FloatNetwork(load(path).module, batch=3).run(images)
+        np.testing.assert_allclose(got, run_onnx(path, images), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "shape", "classes", "layers"),
+    [
+        ("resnet8_alwann", "cifar10_test", (3, 32, 32), 11, 8),
+        ("resnet8_mlperf_tiny", "cifar10_test", (3, 32, 32), 10, 10),
+        ("resnet20_cifar10", "cifar10_test_normalized", (3, 32, 32), 10, 20),
+    ],
+)
+def test_shared_models_on_200_images(
+    shared: Path, name: str, data: str, shape: tuple[int, ...], classes: int, layers: int
+) -> None:
+    path = shared / "models" / f"{name}.onnx"
+    model = load(path)
+    assert (model.input_shape, model.classes) == (shape, classes)
+    assert len(model.layers) == layers
+    assert [layer.refusal for layer in model.layers] == [None] * layers
+    images = load_dataset(shared / "data" / f"{data}.toml").images(0, 200)
+    got = FloatNetwork(model.module).run(images)
+    expected = run_onnx(path, images)
+    np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_array_equal(got.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_model_facts(small: Case) -> None:
+    model = small.model
+    assert (model.name, model.input_name, model.classes) == ("net", "image", CLASSES)
+    assert model.input_shape == (3, 8, 8)
+    assert len(model.sha256) == 64
+    other = load(small.path)
+    assert other.sha256 == model.sha256
+
+
+def test_layer_names_come_from_weights_then_nodes() -> None:
+    net = Net()
+    first = net.conv("block1.conv", "image", (3, 4))
+    weight = net.constant("17", np.ones((4, 4, 1, 1), np.float32))
+    second = net.node("Conv", [first, weight])
+    third = net.node("Conv", [second, weight])
+    flat = net.node("Flatten", [net.node("GlobalAveragePool", [third])])
+    assert layer_names(net.model(flat)) == ["block1.conv", second, third]
+
+
+@pytest.mark.parametrize("batch", ["N", 1])
+def test_batch_of_any_size(tmp_path: Path, batch: str | int) -> None:
+    model = load(saved(tmp_path, residual_net(batch=batch)))
+    dims = model.module["main"].params[0].ty.shape
+    assert not hasattr(dims[0], "value")
+    assert [int(d) for d in dims[1:]] == [3, 8, 8]
+
+
+def test_unsupported_operator_names_operator_node_and_opset(tmp_path: Path) -> None:
+    net = Net()
+    x = net.node("Det", ["image"])
+    path = saved(tmp_path, net.model(x, image=(4, 4), classes=1))
+    with pytest.raises(UnsupportedError) as caught:
+        load(path)
+    for part in (str(path), "Det", f"'{x}'", "opset 17"):
+        assert part in str(caught.value)
+
+
+def test_operator_of_another_domain(tmp_path: Path) -> None:
+    net = Net()
+    net.nodes.append(helper.make_node("Gelu", ["image"], ["y"], "act", domain="com.example"))
+    flat = net.node("Flatten", ["y"])
+    graph = helper.make_graph(
+        net.nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 8, 8])],
+        [helper.make_tensor_value_info(flat, TensorProto.FLOAT, ["N", 192])],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.example", 1)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    with pytest.raises(UnsupportedError, match=r"com\.example\.Gelu of node 'act'"):
+        load(saved(tmp_path, proto))
+
+
+def two_inputs() -> onnx.ModelProto:
+    shape = ["N", 4]
+    kinds = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("a", "b", "y")]
+    node = helper.make_node("Add", ["a", "b"], ["y"])
+    graph = helper.make_graph([node], "g", kinds[:2], kinds[2:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def integer_input() -> onnx.ModelProto:
+    entry = helper.make_tensor_value_info("a", TensorProto.UINT8, ["N", 4])
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
+    node = helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT)
+    graph = helper.make_graph([node], "g", [entry], [output])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def infinite_weight() -> onnx.ModelProto:
+    net = Net()
+    flat = net.node("Flatten", [net.node("GlobalAveragePool", [net.conv("c", "image", (3, 4))])])
+    net.weights["c.weight"][0, 0, 0, 0] = np.inf
+    return net.model(flat)
+
+
+def image_output() -> onnx.ModelProto:
+    net = Net()
+    return net.model(net.conv("c", "image", (3, 4)), classes=4)
+
+
+@pytest.mark.parametrize(
+    ("proto", "message"),
+    [
+        (two_inputs(), "exactly one input is supported; it has: a, b"),
+        (integer_input(), "input 'a' is UINT8; FLOAT is expected"),
+        (infinite_weight(), "weight 'c.weight' holds NaN or infinity"),
+        (onnx.ModelProto(), "not an ONNX model, or one without operators"),
+    ],
+    ids=["two inputs", "uint8 input", "infinite weight", "empty"],
+)
+def test_refuses(tmp_path: Path, proto: onnx.ModelProto, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(saved(tmp_path, proto))
+
+
+def test_refuses_an_output_that_is_no_class_vector(tmp_path: Path) -> None:
+    net = Net()
+    x = net.conv("c", "image", (3, 4))
+    entry = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 8, 8])
+    output = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", 4, 8, 8])
+    weights = [onnx.numpy_helper.from_array(v, k) for k, v in net.weights.items()]
+    graph = helper.make_graph(net.nodes, "g", [entry], [output], weights)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(UnsupportedError, match=r"the output must be \[batch, classes\]"):
+        load(saved(tmp_path, proto))
+
+
+def test_refuses_dynamic_image_size(tmp_path: Path) -> None:
+    proto = small_net()
+    proto.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+    with pytest.raises(UnsupportedError, match=r"dynamic axes|cannot import"):
+        load(saved(tmp_path, proto))
+
+
+@pytest.mark.parametrize("keep", [1, 100, 0.5, 0.99])
+def test_refuses_truncated_files(tmp_path: Path, keep: float) -> None:
+    whole = small_net().SerializeToString()
+    path = tmp_path / "net.onnx"
+    path.write_bytes(whole[: int(keep if keep >= 1 else keep * len(whole))])
+    with pytest.raises(InputError, match=r"net\.onnx: not a"):
+        load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, world\n" * 50, b"\x00" * 64, b"PK\x03\x04 zip"])
+def test_refuses_other_files(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"net\.onnx: not a"):
+        load(path)
+
+
+def test_refuses_missing_file_and_other_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        load(tmp_path / "none.onnx")
+    with pytest.raises(InputError, match=r"format '\.h5' is not supported"):
+        load(tmp_path / "net.h5")
