@@ -92,11 +92,14 @@ class Compensator:
         self.quantized = quantized
         self.store = OperandStore()
         self._images = quantized.calibration.images(0, images)
+        if len(self._images) == 1:  # it serves for fitting and for choosing
+            self._images = np.repeat(self._images, 2, axis=0)
         self._fit_count = len(self._images) - max(1, round(len(self._images) * HELD_BACK_SHARE))
         self._kernels = TapKernels()
         self._targets: dict[tuple[str, Effort], tuple[Float32, Float32]] = {}
         self._exact: dict[str, LayerData] = {}
-        self._cache: dict[tuple[str, str, Method], Compensation] = {}
+        self._cache: dict[tuple[str, Multiplier, Method], Compensation] = {}
+        self._prefixes: dict[tuple[str, ...], LayerApproximation] = {}
 
     def _pixels(self, spec: ConvSpec, effort: Effort) -> npt.NDArray[np.intp]:
         """Sampled output pixels of every image; fit images first, then the held-back ones."""
@@ -147,7 +150,7 @@ class Compensator:
 
     def cached(self, name: str, multiplier: Multiplier, method: Method) -> Compensation:
         """Compensation of one layer after exact ones; computed once per (layer, table, method)."""
-        key = (name, multiplier.content_hash, method)
+        key = (name, multiplier, method)
         if key not in self._cache:
             layer = self.quantized.layers[name]
             if not self._exact:
@@ -167,17 +170,22 @@ class Compensator:
         chosen: dict[str, LayerApproximation] = {}
         bound: dict[str, Operands] = {}
         network = self.quantized.network
+        prefix: tuple[str, ...] = (method,)
         for name in network.layer_names:
             if name not in multipliers:
                 continue
             layer, multiplier = self.quantized.layers[name], multipliers[name]
+            prefix = (*prefix, name, multiplier.name, multiplier.content_hash)
             if method != "full" or multiplier.is_exact:
                 chosen[name] = self.cached(name, multiplier, method).approximation
+            elif prefix in self._prefixes:
+                chosen[name] = self._prefixes[prefix]
             else:
                 codes = network.run_probed(self._images, bound, [name]).codes[name]
                 data = self._data(layer, codes, THOROUGH)
                 chosen[name] = self._fit(
                     layer, multiplier, method, data, THOROUGH.sweeps
                 ).approximation
+                self._prefixes[prefix] = chosen[name]
             bound[name] = self.store.operands(layer, chosen[name])
         return chosen

@@ -14,19 +14,21 @@ import numpy as np
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.atomic import output_folder, write_json
 from alwann_c.builder import build, make_plan, write_module
+from alwann_c.codegen.build import resolve_device
 from alwann_c.compensation import Compensator
 from alwann_c.dataset import Dataset, load_dataset
+from alwann_c.errors import InputError
 from alwann_c.evaluation import Timed, float_correct, network_correct
 from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import load
-from alwann_c.plan import Plan
+from alwann_c.plan import Plan, codes_hash
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
 from alwann_c.report import write_report
 from alwann_c.search import Evaluation, Evaluator, FrontPoint, explore, refine, select
 from alwann_c.search.seeds import guided_assignments, uniform_assignments
 from alwann_c.search.store import SqliteMemory
 from alwann_c.statistics import Drop, paired_drop
-from alwann_c.targets import Library, Target, load_target
+from alwann_c.targets import Library, Target, bind, load_target
 from alwann_c.version import TOOL
 
 Say = Callable[[str], None]
@@ -133,6 +135,10 @@ def search(
             seed=options.seed,
             progress=generation,
         )
+    if not exploration.evaluations:
+        raise InputError(
+            f"target '{target.name}': no assignment found that keeps its constraints; relax them"
+        )
     with clock.stage("refine"):
         whole = Evaluator(accelerator, compensator, data)
         front = refine(
@@ -238,15 +244,20 @@ def compile_model(
     network = load(model)
     for name, data in sets.items():
         data.check(network.input_shape, network.classes, need_labels=name != "calibration")
+    bind(aim, library)
+    resolve_device(device)
     folder = output_folder(Path(output))
     with clock.stage("calibrate"):
         scheme = QuantizationScheme(signed=aim.operands.signed)
         quantized = quantize(network, sets["calibration"], scheme)
+    approximable = place(quantized, aim, library, exclusions).approximable
     say(f"{network.name}: {len(quantized.layers)} integer layers")
     identity = {
         "model": network.sha256,
         "search": sets["search"].sha256,
         "calibration": sets["calibration"].sha256,
+        "codes": codes_hash(quantized),
+        "layers": ", ".join(approximable),
         "library": library_identity(library)["sha256"],
         "tool": TOOL,
     }

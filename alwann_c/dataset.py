@@ -71,7 +71,7 @@ class Dataset:
         return Dataset(self.path, self.raw[:count], labels, self.description, self.sha256)
 
     def check(self, input_shape: tuple[int, ...], classes: int, *, need_labels: bool) -> None:
-        """Raises InputError unless images fit [c, h, w] and labels fit 0..classes-1."""
+        """Raises InputError unless images are finite and fit [c, h, w], labels 0..classes-1."""
         shape = self.raw.shape[1:]
         got = (shape[2], shape[0], shape[1]) if self.description.layout == "NHWC" else shape
         if tuple(got) != tuple(input_shape):
@@ -79,6 +79,9 @@ class Dataset:
                 f"{self.path}: images are {got} (channels, height, width), the model takes "
                 f"{tuple(input_shape)}; check `layout` or resize the images"
             )
+        if self.raw.dtype.kind == "f" and not np.isfinite(self.raw).all():
+            raise InputError(f"{self.path}: images hold NaN or infinity; clean the data")
+        self.images(0, 1)
         if not need_labels:
             return
         if self.labels is None:

@@ -85,11 +85,15 @@ class Module:
         self.manifest = manifest
 
     def __call__(self, images: Float32) -> Float32:
-        """Outputs of the images, in batches of bounded memory."""
+        """Outputs of the images, in batches of bounded memory. Raises InputError on a bad shape."""
         parts = []
         for start in range(0, len(images), BATCH):
             chunk = np.ascontiguousarray(images[start : start + BATCH], np.float32)
-            parts.append(self._vm["main"](self._tensor(chunk)).numpy())
+            try:
+                parts.append(self._vm["main"](self._tensor(chunk)).numpy())
+            except (RuntimeError, ValueError) as e:
+                reason = str(e).splitlines()[0]
+                raise InputError(f"images of shape {images.shape} do not fit: {reason}") from e
         return np.concatenate(parts)
 
     def export(self, path: str | Path) -> str:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alwann_c.errors import InputError
 from alwann_c.passes.approximate import LayerApproximation
+from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizationScheme, QuantizedModel
 from alwann_c.targets import Library
 from alwann_c.version import TOOL
@@ -147,10 +148,17 @@ class Plan(BaseModel):
                 arrays = [part.unpack() for part in (layer.weight, layer.offset, layer.scale)]
             except (ValueError, zlib.error) as e:
                 raise InputError(f"plan: layer '{layer.name}': damaged array: {e}") from e
-            if original is None or arrays[0].shape != original.weight.shape:
+            if original is None or not _fits(original, arrays):
                 raise InputError(f"plan: layer '{layer.name}' does not fit the model")
             chosen[layer.name] = LayerApproximation(multiplier, *arrays)
         return chosen
+
+
+def _fits(layer: LayerCodes, arrays: list[npt.NDArray[Any]]) -> bool:
+    """Whether weight, offset and scale are what the layer takes."""
+    own: list[npt.NDArray[Any]] = [layer.weight, layer.offset(), layer.scale]
+    alike = [a.shape == b.shape and a.dtype == b.dtype for a, b in zip(arrays, own, strict=True)]
+    return all(alike) and bool(np.isfinite(arrays[2]).all())
 
 
 def codes_hash(quantized: QuantizedModel) -> str:

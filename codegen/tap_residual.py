@@ -1,3 +1,5 @@
+# mypy: disable-error-code="valid-type,untyped-decorator,no-untyped-def"
+# (TVMScript is parsed from its source, its annotations are not types)
 """The inner loop of joint reconstruction, compiled: `alwann_c.passes.compensate.TapResidual`."""
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from pathlib import Path
 os.environ.setdefault("TVM_NUM_THREADS", "2")
 
 import pytest
+from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_json
 from tiny import Case, make_case, residual_net, small_net
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,3 +55,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def residual(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """Five convolutions, a residual addition, a strided block with option-A shortcut, dense."""
     return make_case(tmp_path_factory.mktemp("residual"), residual_net())
+
+
+@pytest.fixture(scope="session")
+def compiled(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The small network through `alwann-c compile --json`."""
+    folder = tmp_path_factory.mktemp("compiled")
+    target = folder / "three.toml"
+    target.write_text(TARGET, encoding="utf-8")
+    done = alwann_c(*compile_arguments(small, target, folder / "out"), "--json")
+    return Compiled(folder / "out", target, only_json(done), done.err)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
-from tiny import Case, plain_text, random_multiplier, random_table
+from tiny import Case, fixed_codes, plain_text, random_multiplier, random_table
 
 from alwann_c.compensation import OperandStore
 from alwann_c.errors import InputError
 from alwann_c.ir import ops
 from alwann_c.ir.interpret import interpret
-from alwann_c.ir.rewrite import bindings
+from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.passes.approximate import Approximate, LayerApproximation, refusal, uncompensated
+from alwann_c.passes.fuse_epilogue import FuseEpilogue
 from alwann_c.passes.layers import constant
-from alwann_c.targets import Multiplier
+from alwann_c.passes.quantize import Quantize
+from alwann_c.targets import Multiplier, exact_products
 
 
 def chosen_for(case: Case) -> dict[str, LayerApproximation]:
@@ -35,21 +38,15 @@ def chosen_for(case: Case) -> dict[str, LayerApproximation]:
 
 
 def test_golden(small: Case, golden: Callable[[str, str], None]) -> None:
-    from test_quantize import fixed_codes
-
-    from alwann_c.passes.fuse_epilogue import FuseEpilogue
-    from alwann_c.passes.quantize import Quantize
-    from alwann_c.targets import exact_products
-
     codes = fixed_codes(small.model)
-    mod = FuseEpilogue()(Quantize(codes, exact_products(False))(small.model.module))
+    mod = apply(FuseEpilogue(), apply(Quantize(codes, exact_products(False)), small.model.module))
     tables = {name: uncompensated(codes[name], random_multiplier(1)) for name in ("c1", "c2")}
-    golden("approximate", plain_text(Approximate(tables)(mod)))
+    golden("approximate", plain_text(apply(Approximate(tables), mod)))
 
 
 def test_constants_equal_runtime_operands(small: Case) -> None:
     quantized, chosen = small.quantized, chosen_for(small)
-    mod = Approximate(chosen)(quantized.module)
+    mod = apply(Approximate(chosen), quantized.module)
     store = OperandStore()
     bound = {name: store.operands(quantized.layers[name], a) for name, a in chosen.items()}
     images = small.search.images[:6]
@@ -60,10 +57,10 @@ def test_constants_equal_runtime_operands(small: Case) -> None:
 
 def test_other_layers_stay(small: Case) -> None:
     chosen = {"c2": chosen_for(small)["c2"]}
-    mod = Approximate(chosen)(small.quantized.module)
+    mod = apply(Approximate(chosen), small.quantized.module)
 
-    def tables(name: str) -> list[object]:
-        found = []
+    def tables(name: str) -> list[list[Any]]:
+        found: list[list[Any]] = []
         for module in (small.quantized.module, mod):
             for _, value in bindings(module):
                 if ops.is_layer(value) and ops.layer_name(value) == name:
@@ -72,11 +69,11 @@ def test_other_layers_stay(small: Case) -> None:
 
     for name in ("c1", "fc"):
         before, after = tables(name)
-        for left, right in zip(before, after, strict=True):  # type: ignore[call-overload]
+        for left, right in zip(before, after, strict=True):
             np.testing.assert_array_equal(left, right)
     _, after = tables("c2")
-    np.testing.assert_array_equal(after[0], chosen["c2"].weight)  # type: ignore[index]
-    np.testing.assert_array_equal(after[1], chosen["c2"].multiplier.table)  # type: ignore[index]
+    np.testing.assert_array_equal(after[0], chosen["c2"].weight)
+    np.testing.assert_array_equal(after[1], chosen["c2"].multiplier.table)
 
 
 def test_tables_of_one_name_are_told_apart(small: Case) -> None:
@@ -85,7 +82,7 @@ def test_tables_of_one_name_are_told_apart(small: Case) -> None:
         name: uncompensated(layers[name], Multiplier("same", random_table(seed)))
         for seed, name in enumerate(small.convolutions)
     }
-    mod = Approximate(made)(small.quantized.module)
+    mod = apply(Approximate(made), small.quantized.module)
     for _, value in bindings(mod):
         if ops.is_layer(value) and ops.layer_name(value) in made:
             table = constant(value.args[2])

@@ -102,9 +102,7 @@ def test_hash_covers_everything_an_accuracy_depends_on(
         ('images = "pixels"', {}, "no array 'pixels'; it holds: images, labels"),
     ],
 )
-def test_refused_when_read(
-    tmp_path: Path, text: str, arrays: dict[str, Any], message: str
-) -> None:
+def test_refused_when_read(tmp_path: Path, text: str, arrays: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_dataset(write(tmp_path, text, **arrays))
 
@@ -115,7 +113,7 @@ def test_refused_when_read(
 )
 def test_refused_when_prepared(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        load_dataset(write(tmp_path, text)).images()
+        load_dataset(write(tmp_path, text)).check((3, 4, 5), 4, need_labels=False)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -124,8 +122,9 @@ def test_nan_and_infinity_are_refused(tmp_path: Path, bad: float) -> None:
     images[4, 1, 2, 0] = bad
     data = load_dataset(write(tmp_path, images=images))
     assert data.images(0, 4).shape == (4, 3, 4, 5)
-    with pytest.raises(InputError, match="NaN or infinity"):
-        data.images()
+    for refused in (data.images, lambda: data.check((3, 4, 5), 4, need_labels=False)):
+        with pytest.raises(InputError, match="NaN or infinity"):
+            refused()
 
 
 def test_check(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tiny import IMAGE, Net, calls, images_for, plain_text, residual_net, run_on
 
 from alwann_c.frontend.onnx import import_onnx
 from alwann_c.ir.interpret import interpret
+from alwann_c.ir.rewrite import apply
 from alwann_c.model import load
 from alwann_c.passes.layers import find_layers
 from alwann_c.passes.normalise import normalise
@@ -32,7 +33,10 @@ def imported(folder: Path, proto: onnx.ModelProto) -> Any:
 
 
 def test_golden(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
-    golden("normalise", plain_text(normalise()(imported(tmp_path, residual_net(conv_bias=True)))))
+    golden(
+        "normalise",
+        plain_text(apply(normalise(), imported(tmp_path, residual_net(conv_bias=True)))),
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,7 @@ def test_golden(tmp_path: Path, golden: Callable[[str, str], None]) -> None:
 def test_same_outputs_as_onnx_runtime(tmp_path: Path, options: dict[str, Any]) -> None:
     proto = residual_net(**options)
     images = images_for(bool(options.get("normalised")), 5, seed=4)
-    mod = normalise()(imported(tmp_path, proto))
+    mod = apply(normalise(), imported(tmp_path, proto))
     expected = run_onnx(proto, images)
     np.testing.assert_allclose(interpret(mod, images), expected, rtol=1e-5, atol=2e-5)
     after_input = calls(mod)[calls(mod).index("relax.nn.conv2d") :]
@@ -80,11 +84,13 @@ def test_folds_into_the_layer(tmp_path: Path, make: Callable[[Net, str], str]) -
     net = Net()
     after = make(net, net.conv("c", "image", (3, 6), bias=True))
     proto = head(net, net.node("Relu", [after]), 6)
-    mod = normalise()(imported(tmp_path, proto))
+    mod = apply(normalise(), imported(tmp_path, proto))
     assert not AFFINE & set(calls(mod))
     assert calls(mod).count("relax.add") == 1
     images = images_for(False, 3, seed=0)
-    np.testing.assert_allclose(interpret(mod, images), run_onnx(proto, images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        interpret(mod, images), run_onnx(proto, images), rtol=1e-5, atol=1e-5
+    )
 
 
 def _twice(net: Net, x: str) -> str:
@@ -119,10 +125,12 @@ NOT_FOLDED: dict[str, tuple[Callable[[Net, str], str], str]] = {
 def test_refuses(tmp_path: Path, make: Callable[[Net, str], str], left: str) -> None:
     net = Net()
     proto = head(net, make(net, net.conv("c", "image", (3, 6))), 6)
-    mod = normalise()(imported(tmp_path, proto))
+    mod = apply(normalise(), imported(tmp_path, proto))
     assert left in calls(mod)
     images = images_for(False, 3, seed=0)
-    np.testing.assert_allclose(interpret(mod, images), run_onnx(proto, images), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        interpret(mod, images), run_onnx(proto, images), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_layers_without_activation_between_keep_their_names(tmp_path: Path) -> None:
@@ -145,7 +153,7 @@ def test_layer_descriptions(tmp_path: Path) -> None:
     padded = net.conv("c", "image", (3, 6), pads=[0, 1, 2, 3], strides=[2, 1], dilations=[1, 2])
     deep = net.conv("d", net.node("Relu", [padded]), (6, 6), groups=6, bias=True)
     proto = head(net, deep, 6)
-    first, second = find_layers(normalise()(imported(tmp_path, proto)))
+    first, second = find_layers(apply(normalise(), imported(tmp_path, proto)))
     assert first.spec is not None
     assert second.spec is not None
     assert (first.spec.height, first.spec.width, first.spec.in_channels) == IMAGE[1:] + IMAGE[:1]

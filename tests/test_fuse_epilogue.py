@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import tvm
-from test_ops import operands
-from tiny import Case, calls, plain_text, random_multiplier
+from tiny import Case, calls, fixed_codes, operands, plain_text, random_multiplier
 from tvm import relax
 
+from alwann_c.compensation import OperandStore
 from alwann_c.ir import ops
 from alwann_c.ir.interpret import interpret
+from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.ir.spec import ConvSpec, Quantization
 from alwann_c.passes.approximate import Approximate, uncompensated
 from alwann_c.passes.fuse_epilogue import FuseEpilogue
@@ -26,7 +27,7 @@ Build = Callable[[relax.BlockBuilder, relax.Expr], relax.Expr]
 
 def unfused(case: Case) -> tvm.IRModule:
     """The quantized module before fusion."""
-    return Quantize(case.quantized.layers, exact_products(False))(case.model.module)
+    return apply(Quantize(case.quantized.layers, exact_products(False)), case.model.module)
 
 
 def fused_chain(build: Build, spec: ConvSpec = SPEC) -> tvm.IRModule:
@@ -38,14 +39,12 @@ def fused_chain(build: Build, spec: ConvSpec = SPEC) -> tvm.IRModule:
             layer = builder.emit(ops.conv2d("layer", spec, params))
             output = builder.emit_output(build(builder, layer))
         builder.emit_func_output(output)
-    return FuseEpilogue()(builder.get())
+    return apply(FuseEpilogue(), builder.get())
 
 
 def test_golden(residual: Case, golden: Callable[[str, str], None]) -> None:
-    from test_quantize import fixed_codes
-
-    mod = Quantize(fixed_codes(residual.model), exact_products(False))(residual.model.module)
-    golden("fuse_epilogue", plain_text(FuseEpilogue()(mod)))
+    mod = apply(Quantize(fixed_codes(residual.model), exact_products(False)), residual.model.module)
+    golden("fuse_epilogue", plain_text(apply(FuseEpilogue(), mod)))
 
 
 def test_fuses_what_follows_a_layer(residual: Case) -> None:
@@ -68,9 +67,7 @@ def test_same_codes_and_outputs(residual: Case, exact: bool) -> None:
             name: uncompensated(layer, random_multiplier(seed))
             for seed, (name, layer) in enumerate(quantized.layers.items())
         }
-        before, after = Approximate(chosen)(before), Approximate(chosen)(after)
-        from alwann_c.compensation import OperandStore
-
+        before, after = apply(Approximate(chosen), before), apply(Approximate(chosen), after)
         store = OperandStore()
         bound = {n: store.operands(quantized.layers[n], a) for n, a in chosen.items()}
     expected = interpret(before, images)
@@ -99,7 +96,6 @@ def test_clip() -> None:
 
 
 def _values(mod: tvm.IRModule) -> list[relax.Expr]:
-    from alwann_c.ir.rewrite import bindings
 
     return [value for _, value in bindings(mod)]
 

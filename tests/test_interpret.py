@@ -9,13 +9,13 @@ import numpy as np
 import onnx
 import pytest
 import tvm
-from test_ops import module_of, operands
-from tiny import Case, Net, images_for, random_table, run_onnx
+from tiny import Case, Net, images_for, module_of, operands, random_table, run_onnx
 from tvm import relax
 
 from alwann_c.frontend.onnx import import_onnx
 from alwann_c.ir import ops, reference
 from alwann_c.ir.interpret import interpret
+from alwann_c.ir.rewrite import apply
 from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
 from alwann_c.passes.observe import Observe
 
@@ -27,7 +27,11 @@ OPERATORS: dict[str, Callable[[Net], str]] = {
     "Pad": lambda n: n.node("Pad", ["image", n.constant("p", np.array([0, 1, 2, 0, 0, 1, 0, 2]))]),
     "Clip": lambda n: n.node(
         "Clip",
-        ["image", n.constant("l", np.float32(-0.5).reshape(())), n.constant("h", np.float32(6.0).reshape(()))],
+        [
+            "image",
+            n.constant("l", np.array(-0.5, np.float32)),
+            n.constant("h", np.array(6.0, np.float32)),
+        ],
     ),
     "grouped Conv": lambda n: n.conv("c", "image", (3, 6), groups=3, pads=[1, 0, 2, 1]),
 }
@@ -51,7 +55,7 @@ def test_float_operators(tmp_path: Path, make: Callable[[Net], str]) -> None:
 def test_takes_the_first_of_a_tuple(small: Case) -> None:
     images = small.search.images[:2]
     model = small.model
-    watched = Observe([model.layers[0].output])(model.module)
+    watched = apply(Observe([model.layers[0].output]), model.module)
     np.testing.assert_array_equal(interpret(watched, images), interpret(model.module, images))
 
 

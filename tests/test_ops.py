@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-import tvm
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import module_of, operands
 from tvm import relax
 
 from alwann_c.ir import ops
@@ -44,40 +44,11 @@ def specs(draw: st.DrawFn) -> ConvSpec:
             activation=draw(st.sampled_from(["none", "relu", "clip"])),
             clip_min=draw(FLOAT32),
             clip_max=draw(FLOAT32),
-            residual=residual,
+            residual=residual,  # type: ignore[arg-type]
             residual_code=draw(CODES) if residual == "codes" else None,
             output=draw(st.none() | CODES),
         ),
     )
-
-
-def operands(spec: ConvSpec, *, dense: bool = False) -> list[relax.Var]:
-    """Variables of the right types for a layer of this specification."""
-    batch = tvm.tirx.Var("N", "int64")
-    image = (spec.height, spec.width, spec.in_channels)
-    result = (spec.out_height, spec.out_width, spec.out_channels)
-    channels = (spec.out_channels,)
-    types: dict[str, tuple[tuple[object, ...], str]] = {
-        "x": ((batch, spec.in_channels) if dense else (batch, *image), "uint8"),
-        "weight": ((*spec.kernel, spec.in_channels // spec.groups, spec.out_channels), "uint8"),
-        "table": ((256, 256), "int32"),
-        "weight_zero_point": (channels, "int32"),
-        "offset": (channels, "int32"),
-        "scale": (channels, "float32"),
-    }
-    if spec.epilogue.residual != "none":
-        dtype = "float32" if spec.epilogue.residual == "float" else "uint8"
-        types["residual"] = ((batch, spec.out_channels) if dense else (batch, *result), dtype)
-    return [relax.Var(name, relax.TensorType(*kind)) for name, kind in types.items()]
-
-
-def module_of(call: relax.Call, params: list[relax.Var]) -> tvm.IRModule:
-    builder = relax.BlockBuilder()
-    with builder.function("main", params):
-        with builder.dataflow():
-            output = builder.emit_output(call)
-        builder.emit_func_output(output)
-    return builder.get()
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from tiny import Case, Net, calls, images_for, plain_text, small_net
+from tiny import Case, Net, calls, fixed_codes, images_for, plain_text, small_net
 
 from alwann_c.dataset import load_dataset
 from alwann_c.ir import ops
 from alwann_c.ir.interpret import interpret
 from alwann_c.ir.reference import code_values
-from alwann_c.ir.rewrite import bindings
+from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.ir.spec import Quantization
-from alwann_c.model import Model, load
+from alwann_c.model import load
 from alwann_c.passes.layers import FloatLayer
 from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes, quantize_weight
 from alwann_c.plan import codes_hash
@@ -27,26 +27,20 @@ from alwann_c.targets import exact_products
 SIGNED = pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 
 
-def fixed_codes(model: Model, *, signed: bool = False) -> dict[str, LayerCodes]:
-    """Codes that do not depend on data: inputs in steps of 1/32."""
-    code = Quantization(1 / 32, 0 if signed else 100, signed)
-    return {layer.name: layer_codes(layer, code, signed=signed) for layer in model.layers}
-
-
 def quantized_values(layer: LayerCodes) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     values = code_values(layer.weight, layer.signed) - layer.weight_zero_point
     return np.asarray(values * layer.weight_scale.astype(np.float64))
 
 
 def test_golden(small: Case, golden: Callable[[str, str], None]) -> None:
-    mod = Quantize(fixed_codes(small.model), exact_products(False))(small.model.module)
+    mod = apply(Quantize(fixed_codes(small.model), exact_products(False)), small.model.module)
     golden("quantize", plain_text(mod))
 
 
 def test_refuses_layers_without_codes(small: Case) -> None:
     codes = fixed_codes(small.model)
     del codes["c1"]
-    mod = Quantize(codes, exact_products(False))(small.model.module)
+    mod = apply(Quantize(codes, exact_products(False)), small.model.module)
     kept = [op for op in calls(mod) if op == "relax.nn.conv2d" or op == ops.CONV2D]
     assert kept == ["relax.nn.conv2d", ops.CONV2D]
     layers = [ops.layer_name(value) for _, value in bindings(mod) if ops.is_layer(value)]
@@ -111,7 +105,7 @@ def test_layers_are_the_quantized_float_layers(small: Case, signed: bool) -> Non
 
 def test_each_tensor_is_stored_once(residual: Case) -> None:
     model = residual.model
-    mod = Quantize(fixed_codes(model), exact_products(False))(model.module)
+    mod = apply(Quantize(fixed_codes(model), exact_products(False)), model.module)
     sources = {layer.source for layer in model.layers}
     names = calls(mod)
     assert names.count(ops.QUANTIZE) == len(sources) == 6
@@ -129,7 +123,7 @@ def test_two_layers_of_one_input_share_its_codes(tmp_path: Path) -> None:
     pooled = net.node("GlobalAveragePool", [net.node("Relu", [net.node("Add", [left, right])])])
     onnx.save(net.model(net.node("Flatten", [pooled])), str(tmp_path / "net.onnx"))
     model = load(tmp_path / "net.onnx")
-    mod = Quantize(fixed_codes(model), exact_products(False))(model.module)
+    mod = apply(Quantize(fixed_codes(model), exact_products(False)), model.module)
     assert calls(mod).count(ops.QUANTIZE) == 2
     images = images_for(False, 3, seed=0)
     got, expected = interpret(mod, images), interpret(model.module, images)

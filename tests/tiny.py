@@ -13,11 +13,14 @@ import onnx
 import onnxruntime
 import tvm
 from onnx import TensorProto, helper, numpy_helper
+from tvm import relax
 
 from alwann_c.dataset import load_dataset
 from alwann_c.ir.ops import op_name
 from alwann_c.ir.rewrite import bindings
+from alwann_c.ir.spec import ConvSpec, Quantization
 from alwann_c.model import Model, load
+from alwann_c.passes.quantize import LayerCodes, layer_codes
 from alwann_c.quantized import QuantizedModel, quantize
 from alwann_c.targets import Library, Multiplier, Target, exact_products
 
@@ -205,7 +208,8 @@ def random_table(seed: int, *, signed: bool = False, error: int = 300) -> Int32:
     """An asymmetric product table; in particular M(a, 0) != 0 and M(0, w) != 0."""
     noise = np.random.default_rng(seed).integers(-error, error + 1, (256, 256))
     low, high = (-(1 << 15), (1 << 15) - 1) if signed else (0, (1 << 16) - 1)
-    return np.clip(exact_products(signed) + noise, low, high).astype(np.int32)
+    table: Int32 = np.clip(exact_products(signed) + noise, low, high).astype(np.int32)
+    return table
 
 
 def random_multiplier(
@@ -306,3 +310,38 @@ def plain_text(mod: tvm.IRModule) -> str:
 def calls(mod: tvm.IRModule) -> list[str]:
     """Names of the operators of `main`, in order."""
     return [name for _, value in bindings(mod) if (name := op_name(value))]
+
+
+def fixed_codes(model: Model, *, signed: bool = False) -> dict[str, LayerCodes]:
+    """Codes that do not depend on data: inputs in steps of 1/32."""
+    code = Quantization(1 / 32, 0 if signed else 100, signed)
+    return {layer.name: layer_codes(layer, code, signed=signed) for layer in model.layers}
+
+
+def operands(spec: ConvSpec, *, dense: bool = False) -> list[relax.Var]:
+    """Variables of the right types for a layer of this specification."""
+    batch = tvm.tirx.Var("N", "int64")
+    image = (spec.height, spec.width, spec.in_channels)
+    result = (spec.out_height, spec.out_width, spec.out_channels)
+    channels = (spec.out_channels,)
+    types: dict[str, tuple[tuple[object, ...], str]] = {
+        "x": ((batch, spec.in_channels) if dense else (batch, *image), "uint8"),
+        "weight": ((*spec.kernel, spec.in_channels // spec.groups, spec.out_channels), "uint8"),
+        "table": ((256, 256), "int32"),
+        "weight_zero_point": (channels, "int32"),
+        "offset": (channels, "int32"),
+        "scale": (channels, "float32"),
+    }
+    if spec.epilogue.residual != "none":
+        dtype = "float32" if spec.epilogue.residual == "float" else "uint8"
+        types["residual"] = ((batch, spec.out_channels) if dense else (batch, *result), dtype)
+    return [relax.Var(name, relax.TensorType(*kind)) for name, kind in types.items()]
+
+
+def module_of(call: relax.Call, params: list[relax.Var]) -> tvm.IRModule:
+    builder = relax.BlockBuilder()
+    with builder.function("main", params):
+        with builder.dataflow():
+            output = builder.emit_output(call)
+        builder.emit_func_output(output)
+    return builder.get()

@@ -1,7 +1,7 @@
 """Measures the tables of the README and docs: `python tools/reproduce.py [--only NAME]…`.
 
-Needs the models, data and libraries of a folder laid out like `../shared` (see --shared). Every
-command it runs is printed, so that each can be repeated alone. Results: docs/results.json.
+Needs the models, data and libraries of a folder laid out like `../shared` (see --shared).
+Results: docs/results.json.
 """
 
 from __future__ import annotations
@@ -13,10 +13,18 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import alwann_c as ax
+from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import write_json
+from alwann_c.compensation import Compensator
+from alwann_c.evaluation import float_correct, network_correct
+from alwann_c.passes.compensate import METHODS
+from alwann_c.statistics import paired_drop
 from alwann_c.version import TOOL
 
 MODELS = {
@@ -44,8 +52,6 @@ def alwann(*arguments: str) -> dict[str, Any]:
 
 def whole_test(shared: Path, suffix: str, folder: Path) -> Path:
     """A data set of all 10,000 test images, made from the description of the last 5,000."""
-    import tomllib
-
     given = tomllib.loads((shared / "data" / f"cifar10_test{suffix}.toml").read_text())
     path = folder / f"whole{suffix}.toml"
     link = folder / str(given["file"])
@@ -55,34 +61,47 @@ def whole_test(shared: Path, suffix: str, folder: Path) -> Path:
     return path
 
 
-def evaluate(shared: Path, name: str, test: Path, *options: str) -> dict[str, Any]:
-    """`alwann-c evaluate` of a shared model with the evoapprox library."""
-    calibration = shared / "data" / f"cifar10_calibration{MODELS[name]}.toml"
-    return alwann(
-        "evaluate",
-        str(shared / "models" / f"{name}.onnx"),
-        "--calibration",
-        str(calibration),
-        "--test",
-        str(test),
-        "--library",
-        str(shared / "evoapprox"),
-        *options,
-    )
-
-
 def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
-    """Float, int8 and uniform approximation with each compensation, 10,000 test images."""
+    """Float, int8 and uniform approximation with each compensation, 10,000 test images.
+
+    The same steps as `alwann-c evaluate`, in one process per model.
+    """
+    library = ax.load_library(shared / "evoapprox")
     rows: list[dict[str, Any]] = []
     for name, suffix in MODELS.items():
-        test = whole_test(shared, suffix, folder)
-        for multiplier in UNIFORM:
-            for method in ("none", "alwann", "full"):
-                options = ("--multiplier", multiplier, "--compensation", method)
-                result = evaluate(shared, name, test, *options)
+        test = ax.load_dataset(whole_test(shared, suffix, folder))
+        calibration = ax.load_dataset(shared / "data" / f"cifar10_calibration{suffix}.toml")
+        quantized = ax.quantize(ax.load(shared / "models" / f"{name}.onnx"), calibration)
+        reference = float_correct(quantized.model, test)
+        int8 = network_correct(quantized.network, test)
+        compensator = Compensator(quantized)
+        layers, _ = approximable_layers(quantized, Exclusions())
+        known = {"model": name, "samples": len(test), "float_accuracy": float(reference.mean())}
+        known["int8_accuracy"] = int8.accuracy
+        print(known, flush=True)
+        for multiplier in (library.find(each) for each in UNIFORM):
+            for method in METHODS:
+                began = time.perf_counter()
+                chosen = compensator.network(dict.fromkeys(layers, multiplier), method)
+                seconds = time.perf_counter() - began
+                bound = {
+                    layer: compensator.store.operands(quantized.layers[layer], fitted)
+                    for layer, fitted in chosen.items()
+                }
+                timed = network_correct(quantized.network, test, bound)
+                drop = paired_drop(reference, timed.correct)
                 rows.append(
-                    {"model": name, "multiplier": multiplier, "compensation": method, **result}
+                    {
+                        **known,
+                        "multiplier": multiplier.name,
+                        "compensation": method,
+                        "accuracy": timed.accuracy,
+                        "drop": drop.mean,
+                        "drop_ci95": list(drop.ci95),
+                        "fit_seconds": round(seconds, 1),
+                    }
                 )
+                print(rows[-1], flush=True)
     return rows
 
 

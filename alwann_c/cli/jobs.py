@@ -84,13 +84,14 @@ def inspect(arguments: Any, console: Console) -> int:
     return 0
 
 
-def _options(arguments: Any, max_drop: float) -> SearchOptions:
+def _options(arguments: Any, max_drop: float, refine: int = 16) -> SearchOptions:
     return SearchOptions(
         max_drop=max_drop,
         population=arguments.population,
         generations=arguments.generations,
         seed=arguments.seed,
         search_images=arguments.search_images,
+        refine=refine,
     )
 
 
@@ -154,7 +155,7 @@ def demo(arguments: Any, console: Console) -> int:
             search_data=shipped / "search.toml",
             test=shipped / "test.toml",
             output=arguments.output,
-            options=_options(arguments, 0.01),
+            options=_options(arguments, 0.01, refine=6),
             command="alwann-c demo",
             say=console.progress,
         )

@@ -1,4 +1,4 @@
-"""Executes an IRModule stage by stage: the meaning of every stage of the pipeline, without its kernels.
+"""Executes an IRModule stage by stage: what each stage of the pipeline means, without kernels.
 
 The operators of this package run through `alwann_c.ir.reference`, every other Relax operator alone
 through TVM's own legalisation on LLVM.
@@ -6,6 +6,7 @@ through TVM's own legalisation on LLVM.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,9 @@ class _Interpreter:
         if isinstance(expr, relax.Tuple):
             return tuple(self.evaluate(field) for field in expr.fields)
         if isinstance(expr, relax.TupleGetItem):
-            return self.evaluate(expr.tuple_value)[expr.index]
-        own = {
+            value: Value = self.evaluate(expr.tuple_value)[expr.index]
+            return value
+        own: dict[str, Callable[[relax.Call], Value]] = {
             ops.QUANTIZE: self._quantize,
             ops.DEQUANTIZE: self._dequantize,
             ops.CONV2D: self._layer,
@@ -71,22 +73,23 @@ class _Interpreter:
         return [self.evaluate(arg) for arg in call.args]
 
     def _quantize(self, call: relax.Call) -> Array:
-        return reference.quantize(*self._operands(call), ops.quantization(call))
+        (x,) = self._operands(call)
+        return reference.quantize(x, ops.quantization(call))
 
     def _dequantize(self, call: relax.Call) -> Array:
-        return reference.dequantize(*self._operands(call), ops.quantization(call))
+        (codes,) = self._operands(call)
+        return reference.dequantize(codes, ops.quantization(call))
 
     def _layer(self, call: relax.Call) -> Array:
         """A dense layer is the convolution of a 1 x 1 image."""
         spec = ops.conv_spec(call)
-        x, *operands = self._operands(call)
-        residual = operands.pop() if len(operands) > len(ops.LAYER_OPERANDS) else None
-        if ops.op_name(call) == ops.CONV2D:
-            return reference.conv2d(x, *operands, residual, spec)
+        x, weight, table, zero_point, offset, scale, *rest = self._operands(call)
+        residual = rest[0] if rest else None
+        image = x.reshape(len(x), spec.height, spec.width, spec.in_channels)
         if residual is not None:
-            residual = residual.reshape(len(x), 1, 1, -1)
-        image = x.reshape(len(x), 1, 1, -1)
-        return reference.conv2d(image, *operands, residual, spec).reshape(len(x), -1)
+            residual = residual.reshape(len(x), spec.out_height, spec.out_width, -1)
+        output = reference.conv2d(image, weight, table, zero_point, offset, scale, residual, spec)
+        return output if ops.op_name(call) == ops.CONV2D else output.reshape(len(x), -1)
 
     def _with_tvm(self, call: relax.Call) -> Value:
         """Any other operator, a kernel of the importer's included: compiled alone, its tensor

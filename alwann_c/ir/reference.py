@@ -52,7 +52,7 @@ def accumulator_offset(
         - zero_point * columns.sum(axis=0)
         + bias.astype(np.int64)
     )
-    return np.clip(total, -(2**31), 2**31 - 1).astype(np.int32)
+    return np.asarray(np.clip(total, -(2**31), 2**31 - 1), np.int32)
 
 
 def im2col(x: Codes, spec: ConvSpec) -> Codes:

@@ -49,10 +49,13 @@ def _worth_refining(
 ) -> list[Evaluation]:
     """Candidates near the front, densest where the selection is going to look.
 
-    Takes the front and, as accuracies are noisy, what lies within `margin` below it in accuracy.
+    Takes the front and, as accuracies are noisy, what lies within `margin` below it in accuracy;
+    the most accurate one alone where nothing reaches `floor`.
     """
     front = pareto([(e.accuracy, e.relative_energy) for e in evaluations])
     kept = [evaluations[i] for i in front if evaluations[i].accuracy >= floor]
+    if not kept:
+        return [evaluations[front[0]]]
     if len(kept) <= count:
         spare = [
             e
@@ -84,7 +87,7 @@ def refine(
     Args:
         evaluator: over all search images.
         reference: which of them the float network classifies correctly.
-        floor: candidates whose accuracy in the search lies below are left out.
+        floor: candidates whose accuracy in the search lies below are left out, unless all do.
         count: at most so many candidates.
     """
     compensator = evaluator.compensator

@@ -1,12 +1,12 @@
 """The inner loops: adding rows of product panels to the accumulators of a tile of pixels.
 
-A sum v of rows (see `panels`) holds channel i in its even and channel h + i in its odd 16-bit lanes,
-h = lanes / 2. With V = v seen as h int32 lanes, a pixel keeps two accumulators of h lanes,
+With V a sum of rows (see `panels`) seen as int32 lanes, one for two channels, a pixel keeps two
+accumulators of lanes / 2 lanes,
 
     packed += V            = sum of odd * 65536 + even, modulo 2**32
     upper  += V >> 16      = sum of odd
 
-from which the sums of both follow: channel h + i is `upper`, channel i is `packed - upper * 65536`.
+from which the sums of both follow: odd channels are `upper`, even ones `packed - upper * 65536`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.panels import Block, Group, PanelStore
 from alwann_c.codegen.cpu.table import CODES, PreparedTable
+from alwann_c.codegen.cpu.transpose import select
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,14 @@ class Tile:
         return emit.i64(self.codes[position])
 
 
-def totals(tile: Tile, pixel: Expr, lanes: int) -> tuple[Expr, Expr]:
-    """int32 sums of the first and of the second half of a pixel's channels."""
+def totals(tile: Tile, pixel: Expr, lanes: int) -> Expr:
+    """int32 sums of a pixel's channels."""
     half = lanes // 2
     place = emit.let((tile.first + pixel) * lanes)
     packed = emit.load(tile.accumulators, place, half)
-    upper = emit.let(emit.load(tile.accumulators, place + half, half))
-    return emit.let(packed - (upper << emit.splat(emit.i32(16), half))), upper
+    odd = emit.let(emit.load(tile.accumulators, place + half, half))
+    even = emit.let(packed - (odd << emit.splat(emit.i32(16), half)))
+    return select([even, odd], [lane // 2 + lane % 2 * half for lane in range(lanes)])
 
 
 def _emit_rows(

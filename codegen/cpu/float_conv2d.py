@@ -6,7 +6,7 @@ in vector registers; each tap is one weight vector and one broadcast activation 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 
@@ -66,6 +66,7 @@ def float_conv2d_primfunc(
     fields (zero point, signedness, epilogue) are ignored.
     """
     chosen = choose_float_tile(spec, target) if tile is None else tile
+    chosen = replace(chosen, pixels=min(chosen.pixels, spec.out_width))
 
     def body() -> None:
         batch, n = emit.symbol(), spec.out_channels

@@ -17,6 +17,7 @@ from alwann_c.codegen.cpu.panels import (
     PanelStore,
     emit_group,
 )
+from alwann_c.codegen.cpu.ranges import CodeRanges, emit_ranges
 from alwann_c.codegen.cpu.table import CODES, PreparedTable, emit_prepared
 from alwann_c.codegen.cpu.strategy import Panels
 
@@ -91,6 +92,7 @@ def emit_panels(operands: Operands, geometry: Geometry, strategy: Panels) -> Non
     """Emit the body of the PrimFunc."""
     plan = Plan(geometry, strategy)
     codes = emit_padded(operands.x, operands.batch, geometry)
+    ranges = emit_ranges(operands.x, operands.batch, geometry)
     table = emit_prepared(operands.table, geometry.spec.signed, strategy.width)
     threads = emit.thread_count()
     pixels = emit.opaque(operands.batch * emit.i64(geometry.pixels))
@@ -105,7 +107,7 @@ def emit_panels(operands: Operands, geometry: Geometry, strategy: Panels) -> Non
         stop = emit.opaque(pixels * (task % parts + emit.i64(1)) // parts)
         with emit.when(start < stop):
             block = emit.opaque(emit.i32(task // parts))
-            _Task(operands, plan, codes, table, span).emit(block, start, stop)
+            _Task(operands, plan, codes, table, ranges, span).emit(block, start, stop)
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class _Task:
     plan: Plan
     codes: Buffer
     table: PreparedTable
+    ranges: CodeRanges
     span: Expr
 
     def emit(self, block_index: Expr, start: Expr, stop: Expr) -> None:
@@ -124,7 +127,7 @@ class _Task:
         geometry = plan.geometry
         group = emit.opaque(block_index // plan.blocks_per_group)
         within = emit.opaque(block_index % plan.blocks_per_group * strategy.lanes)
-        block, scale = self._block(emit.opaque(group * geometry.group_out + within), within)
+        block, scale = self._block(group, within)
         store = PanelStore.allocate(
             strategy.lanes,
             plan.chunk_groups * plan.groups.largest,
@@ -143,7 +146,13 @@ class _Task:
             with emit.serial(count) as g:
                 described = self._group(first, origin, g)
                 emit_group(
-                    store, block, self.table, described, geometry.spec.signed, strategy.width
+                    store,
+                    block,
+                    self.table,
+                    self.ranges,
+                    described,
+                    geometry.spec.signed,
+                    strategy.width,
                 )
             with emit.serial(tiles) as index:
                 pixel = emit.opaque(start + emit.i64(index) * strategy.tile)
@@ -168,24 +177,27 @@ class _Task:
                 with emit.when(chunk == plan.chunks - 1):
                     self._output(tile, block, scale, pixel, pixels, within)
 
-    def _block(self, first: Expr, within: Expr) -> tuple[Block, Buffer]:
-        """Describe the block of output channels from `first`; also its float32 scales."""
+    def _block(self, group: Expr, within: Expr) -> tuple[Block, Buffer]:
+        """Describe a block by convolution group and position in it; also its float32 scales."""
         plan, lanes = self.plan, self.plan.strategy.lanes
+        geometry = plan.geometry
         block = Block(
             lanes=lanes,
             weight=self.operands.weight,
-            channels=plan.geometry.spec.out_channels,
-            first=first,
-            last=emit.opaque(T.min(emit.i32(lanes), plan.geometry.group_out - within) - 1),
+            channels=geometry.spec.out_channels,
+            inputs=geometry.group_in,
+            first_input=emit.opaque(group * geometry.group_in),
+            first=emit.opaque(group * geometry.group_out + within),
+            last=emit.opaque(T.min(emit.i32(lanes), geometry.group_out - within) - 1),
             zero=emit.scratch(lanes, "int32"),
             step=emit.scratch(lanes, "int16"),
             offset=emit.scratch(lanes, "int32"),
+            partial=geometry.group_out % lanes > 0,
         )
         scale = emit.scratch(lanes, "float32")
         with emit.serial(lanes) as n:
             channel = block.channel(n)
-            of_lane = block.channel(block.in_block(n))
-            zero = emit.let(self.operands.weight_zero_point[of_lane])
+            zero = emit.let(self.operands.weight_zero_point[channel])
             emit.store(block.zero, n, zero)
             emit.store(block.step, n, T.cast(zero, "int16"))
             emit.store(block.offset, n, self.operands.offset[channel])
@@ -201,7 +213,8 @@ class _Task:
             size = emit.opaque(
                 T.Select((first + g) % groups.per_run < groups.longer, size + 1, size)
             )
-        return Group(tap, emit.opaque(tap - origin), g, size)
+        channel = emit.opaque(tap % self.plan.geometry.group_in)
+        return Group(tap, emit.opaque(tap - origin), g, size, channel)
 
     def _tile(
         self, pixel: Expr, count: Expr, base: Buffer, accumulators: Buffer, row: Expr, group: Expr
@@ -234,35 +247,29 @@ class _Task:
         """Finish and store the tile."""
         lanes, geometry = block.lanes, self.plan.geometry
         channels = emit.i64(geometry.spec.out_channels)
-        half, width = lanes // 2, geometry.group_out
+        width = geometry.group_out
 
-        def finish(totals_at: Callable[[int, int], Expr], pieces: list[int], start: Expr) -> None:
-            lane = 0
-            for piece in pieces:
-                total = totals_at(lane, piece) + emit.load(block.offset, emit.i32(lane), piece)
-                factor = emit.load(scale, emit.i32(lane), piece)
-                self.operands.emit_output(total, factor, start + emit.i64(lane))
-                lane += piece
-
-        def whole() -> None:
-            with emit.serial(count) as i:
-                start = emit.let((pixel + emit.i64(i)) * channels + emit.i64(block.first))
-                sums = totals(tile, i, lanes)
-                finish(lambda lane, _: sums[lane // half], [half, half], start)
-
-        def partial(pieces: list[int]) -> None:
+        def finish(pieces: list[int]) -> None:
             line = emit.registers(lanes, "int32")
             with emit.serial(count) as i:
                 start = emit.let((pixel + emit.i64(i)) * channels + emit.i64(block.first))
-                for index, sums in enumerate(totals(tile, i, lanes)):
-                    emit.store(line, emit.i32(index * half), sums)
-                finish(lambda lane, piece: emit.load(line, emit.i32(lane), piece), pieces, start)
+                sums = totals(tile, i, lanes)
+                if pieces != [lanes]:
+                    emit.store(line, emit.i32(0), sums)
+                lane = 0
+                for piece in pieces:
+                    part = sums if piece == lanes else emit.load(line, emit.i32(lane), piece)
+                    total = part + emit.load(block.offset, emit.i32(lane), piece)
+                    factor = emit.load(scale, emit.i32(lane), piece)
+                    self.operands.emit_output(total, factor, start + emit.i64(lane))
+                    lane += piece
 
         tail = width % lanes
         pieces = [1 << bit for bit in reversed(range(tail.bit_length())) if tail >> bit & 1]
         if not tail:
-            whole()
+            finish([lanes])
         elif width < lanes:
-            partial(pieces)
+            finish(pieces)
         else:
-            emit.branch(within + lanes <= width, whole, lambda: partial(pieces))
+            full = within + lanes <= width
+            emit.branch(full, lambda: finish([lanes]), lambda: finish(pieces))

@@ -8,15 +8,15 @@ For tap k, activation code a and a block of output channels n,
 For a group of taps the panel is stored [a][tap][lane].
 
 **When int16 sums are exact.** With the table's error `e(a, w) = M(a, w) - a * w`, a row is
-`(w - z_w) * a + e(a, w)`, so its range over a is bounded by the slope and the extremes of e over a,
-which are found once per call for each w. If these bounds, for S consecutive taps, sum to at most
+`(w - z_w) * a + e(a, w)`, so its range is bounded by the slope, the range of codes that occur in the
+tap's input channel, and the extremes of e over a; the latter are found once per call. If these bounds, for S consecutive taps, sum to at most
 32767, S rows can be added in int16 without overflow. Tables and weights are run-time inputs, so the
 bound is checked here, at run time, for each group of taps; the result is the group's *mode*.
 
-**Lanes and widening.** Lane 2i of a row is channel i of the block and lane 2i + 1 is channel
-`lanes / 2 + i`. Seen as int32, a sum of rows is `odd * 65536 + even`, provided the even lane is not
-negative: the first tap of each segment of S taps carries a bias of 32768 in its even lanes, taken
-from the offset again. Two int32 additions and a shift then accumulate both (see `accumulate`).
+**Widening.** Seen as int32, two neighbouring lanes of a sum of rows are `odd * 65536 + even`, provided
+the even lane is not negative: the first tap of each segment of S taps carries a bias of 32768 in its
+even lanes, taken from the offset again. Two int32 additions and a shift then accumulate both lanes
+(see `accumulate`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
+from alwann_c.codegen.cpu.ranges import CodeRanges
 from alwann_c.codegen.cpu.table import CODES, PreparedTable
 from alwann_c.codegen.cpu.transpose import SIDE, concatenate, transpose
 
@@ -41,29 +42,30 @@ class Block:
     Attributes:
         weight: flat [K, N] uint8 codes.
         channels: N.
+        inputs: input channels of the convolution group, from `first_input`.
         first: first output channel of the block.
         last: index in the block of the last output channel; the rest of the block repeats it.
-        zero: int32 [lanes] weight zero points, in lane order.
+        zero: int32 [lanes] weight zero points.
         step: the same as int16.
-        offset: int32 [lanes] offset with the centers, in channel order.
+        offset: int32 [lanes] offset with the centers.
+        partial: whether some block has fewer channels than lanes.
     """
 
     lanes: int
     weight: Buffer
     channels: int
+    inputs: int
+    first_input: Expr
     first: Expr
     last: Expr
     zero: Buffer
     step: Buffer
     offset: Buffer
+    partial: bool
 
-    def in_block(self, lane: Expr) -> Expr:
-        """Position in the block of the channel of a lane."""
-        return lane % 2 * (self.lanes // 2) + lane // 2
-
-    def channel(self, position: Expr) -> Expr:
-        """Output channel at a position of the block, int32."""
-        return self.first + T.min(position, self.last)
+    def channel(self, lane: Expr) -> Expr:
+        """Output channel of a lane, int32."""
+        return self.first + (T.min(lane, self.last) if self.partial else lane)
 
 
 @dataclass(frozen=True)
@@ -108,29 +110,43 @@ class PanelStore:
 
 @dataclass(frozen=True)
 class Group:
-    """A group of `size` taps: `first` tap, the same counted from the start of the chunk
-    (`local`), and the group's `index` in the chunk."""
+    """A group of taps.
+
+    Attributes:
+        first: first tap.
+        local: the same, counted from the start of the chunk.
+        index: index of the group in the chunk.
+        size: number of taps.
+        channel: int32 input channel of the first tap.
+    """
 
     first: Expr
     local: Expr
     index: Expr
     size: Expr
+    channel: Expr
 
 
 def _emit_bounds(
-    store: PanelStore, block: Block, table: PreparedTable, group: Group, signed: bool
+    store: PanelStore,
+    block: Block,
+    table: PreparedTable,
+    ranges: CodeRanges,
+    group: Group,
+    signed: bool,
 ) -> None:
     """Weight codes, centers and half ranges of the group's taps."""
-    low_code, high_code = (-128, 127) if signed else (0, 255)
     with emit.serial(group.size) as t:
+        channel = emit.let((group.channel + t) % block.inputs + block.first_input)
+        least, most = emit.let(ranges.low[channel]), emit.let(ranges.high[channel])
         with emit.serial(block.lanes) as n:
-            channel = block.channel(block.in_block(n))
-            code = emit.let(emit.i32(block.weight[(group.first + t) * block.channels + channel]))
+            output = block.channel(n)
+            code = emit.let(emit.i32(block.weight[(group.first + t) * block.channels + output]))
             slope = emit.let(emit.code_value(code, signed) - block.zero[n])
             safe = T.And(slope <= SAFE_SLOPE, slope >= -SAFE_SLOPE)
-            at_low, at_high = emit.let(slope * low_code), emit.let(slope * high_code)
-            low = emit.let(T.min(at_low, at_high) + table.low[code])
-            high = emit.let(T.max(at_low, at_high) + table.high[code])
+            at_least, at_most = emit.let(slope * least), emit.let(slope * most)
+            low = emit.let(T.min(at_least, at_most) + table.low[code])
+            high = emit.let(T.max(at_least, at_most) + table.high[code])
             center = emit.let((low + high) >> 1)
             here = emit.let(t * block.lanes + n)
             emit.store(store.codes, group.local * block.lanes + here, code)
@@ -163,11 +179,17 @@ def _emit_mode(store: PanelStore, lanes: int, size: Expr) -> Expr:
 
 
 def emit_group(
-    store: PanelStore, block: Block, table: PreparedTable, group: Group, signed: bool, width: int
+    store: PanelStore,
+    block: Block,
+    table: PreparedTable,
+    ranges: CodeRanges,
+    group: Group,
+    signed: bool,
+    width: int,
 ) -> None:
     """Build the panel of one group of taps and decide its mode."""
     lanes = block.lanes
-    _emit_bounds(store, block, table, group, signed)
+    _emit_bounds(store, block, table, ranges, group, signed)
     mode = _emit_mode(store, lanes, group.size)
     emit.store(store.modes, group.index, mode)
     length = emit.i32(1)
@@ -182,44 +204,76 @@ def emit_group(
                 center = emit.let(
                     store.center[here] - T.Select(starts, emit.i32(BIAS), emit.i32(0))
                 )
-                place = emit.let(block.in_block(n))
                 emit.store(store.shift, here, T.cast(center, "int16"))
-                emit.store(block.offset, place, block.offset[place] + center)
-        _emit_panel(store, block, table, group, signed, width)
+                emit.store(block.offset, n, block.offset[n] + center)
+        _emit_panel(store, block, table, ranges, group, signed, width)
 
 
 def _emit_panel(
-    store: PanelStore, block: Block, table: PreparedTable, group: Group, signed: bool, width: int
+    store: PanelStore,
+    block: Block,
+    table: PreparedTable,
+    ranges: CodeRanges,
+    group: Group,
+    signed: bool,
+    width: int,
 ) -> None:
-    """Fill in the rows of a group: columns of the table, transposed 8 codes at a time."""
+    """Fill in the rows that can occur: columns of the table, transposed 8 codes at a time."""
+    with emit.serial(group.size) as t:
+        channel = emit.let((group.channel + t) % block.inputs + block.first_input)
+        # Signed codes lie in two ranges of bit patterns: 0..127, and -128..-1 as 128..255.
+        least, most = ranges.low[channel], ranges.high[channel]
+        if not signed:
+            _emit_rows_between(store, block, table, group, t, least, most, signed, width)
+            return
+        zero, ones = emit.i32(0), emit.i32(-1)
+        bounds = [(T.max(least, zero), most, 0), (least, T.min(most, ones), CODES)]
+        with emit.serial(2) as half:
+            first, last = (
+                emit.opaque(T.Select(half == 0, bounds[0][i], bounds[1][i] + CODES))
+                for i in range(2)
+            )
+            _emit_rows_between(store, block, table, group, t, first, last, signed, width)
+
+
+def _emit_rows_between(
+    store: PanelStore,
+    block: Block,
+    table: PreparedTable,
+    group: Group,
+    t: Expr,
+    first: Expr,
+    last: Expr,
+    signed: bool,
+    width: int,
+) -> None:
+    """Rows of tap t for the bit patterns `first..last` (and their neighbours up to 8)."""
     lanes = block.lanes
-    with emit.serial(CODES // SIDE) as part:
+    begin = emit.opaque(first // SIDE)
+    with emit.serial(T.max(last // SIDE + 1 - begin, emit.i32(0))) as step_index:
+        part = emit.let(begin + step_index)
         value = emit.let(T.cast(emit.code_value(part * SIDE, signed), "int16"))
         # A pointer per block of codes and columns found by their offset alone: see `_emit_rows`.
         columns = emit.view(table.columns, emit.opaque(part * SIDE), CODES * CODES, "int16")
-        with emit.serial(group.size) as t:
-            row = emit.let((group.local * CODES + part * (SIDE * group.size) + t) * lanes)
-            start = 0
-            while start < lanes:
-                size = width
-                while start + size > lanes:
-                    size //= 2
-                vectors = []
-                for i in range(SIDE):
-                    offsets = [
-                        store.columns[t * lanes + lane]
-                        for lane in range(start + i, start + size, SIDE)
-                    ]
-                    pieces = [emit.let(emit.load(columns, offset, SIDE)) for offset in offsets]
-                    vectors.append(concatenate(pieces))
-                step = emit.let(emit.load(block.step, emit.i32(start), size))
-                shift = emit.let(
-                    step * emit.splat(value, size)
-                    + emit.load(store.shift, t * lanes + start, size)
-                )
-                for i, products in enumerate(transpose(vectors)):
-                    place = row + i * (group.size * lanes) + start
-                    emit.store(store.panel, place, products - shift)
-                    if i + 1 < SIDE:
-                        shift = emit.let(shift + step)
-                start += size
+        row = emit.let((group.local * CODES + part * (SIDE * group.size) + t) * lanes)
+        start = 0
+        while start < lanes:
+            size = width
+            while start + size > lanes:
+                size //= 2
+            vectors = []
+            for i in range(SIDE):
+                offsets = [
+                    store.columns[t * lanes + lane] for lane in range(start + i, start + size, SIDE)
+                ]
+                pieces = [emit.let(emit.load(columns, offset, SIDE)) for offset in offsets]
+                vectors.append(concatenate(pieces))
+            step = emit.let(emit.load(block.step, emit.i32(start), size))
+            first_shift = emit.load(store.shift, t * lanes + start, size)
+            shift = emit.let(step * emit.splat(value, size) + first_shift)
+            for i, products in enumerate(transpose(vectors)):
+                place = row + i * (group.size * lanes) + start
+                emit.store(store.panel, place, products - shift)
+                if i + 1 < SIDE:
+                    shift = emit.let(shift + step)
+            start += size

@@ -1,0 +1,195 @@
+"""The command line: what it prints, writes and gives as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import TARGET, Compiled, alwann_c, only_json
+from tiny import Case
+
+from alwann_c.plan import load_plan
+from alwann_c.targets import builtin_target_names, load_builtin_library
+
+NAMES = ["mul8u_exact", "mul8u_bam_h0v7", "mul8u_bam_h2v8"]
+
+
+def test_compile_json(compiled: Compiled) -> None:
+    data = compiled.data
+    for key in ("float_accuracy", "int8_accuracy", "front", "selected", "evaluations", "seconds"):
+        assert key in data
+    assert data["float_accuracy"] == 1.0
+    assert 0.8 < data["int8_accuracy"] <= 1.0
+    assert data["evaluations"] >= 3
+    for point in data["front"]:
+        assert set(point) == {"accuracy", "relative_energy", "assignment"}
+        assert set(point["assignment"]) == {"units", "layers"}
+        assert set(point["assignment"]["units"]) <= set(NAMES)
+    selected = data["selected"]
+    fields = ("accuracy", "relative_energy", "test_accuracy", "test_drop", "test_drop_ci95")
+    assert all(selected[field] is not None for field in fields)
+    low, high = selected["test_drop_ci95"]
+    assert low <= selected["test_drop"] <= high
+    drop = data["test_float_accuracy"] - selected["test_accuracy"]
+    assert selected["test_drop"] == pytest.approx(drop)
+    chosen = [(p["accuracy"], p["relative_energy"]) for p in data["front"]]
+    assert (selected["accuracy"], selected["relative_energy"]) in chosen
+
+
+def test_compile_writes(compiled: Compiled) -> None:
+    files = {path.name for path in compiled.folder.iterdir()}
+    wanted = {"module.so", "manifest.json", "plan.json", "front.json", "report.html"}
+    assert wanted <= files
+    assert not [name for name in files - wanted if not name.startswith("evaluations.sqlite")]
+    front = json.loads((compiled.folder / "front.json").read_text(encoding="utf-8"))
+    point = front["front"][front["selected"]]
+    assert point["relative_energy"] == compiled.data["selected"]["relative_energy"]
+    plan = load_plan(compiled.folder / "plan.json")
+    assert plan.relative_energy == point["relative_energy"]
+    manifest = json.loads((compiled.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["plan_sha256"] == plan.sha256
+    assert "<html" in (compiled.folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_run_gives_the_selected_accuracy(compiled: Compiled, small: Case, tmp_path: Path) -> None:
+    out = tmp_path / "out.npy"
+    done = alwann_c(
+        "run", compiled.folder, "--data", small.search.path, "-o", out, "--json", "--self-test"
+    )
+    data = only_json(done)
+    assert data["accuracy"] == compiled.data["selected"]["accuracy"]
+    assert (data["samples"], data["self_test"]) == (64, "passed")
+    outputs = np.load(out)
+    assert outputs.shape == (64, 4)
+    assert (outputs.argmax(axis=1) == small.search.labels).mean() == data["accuracy"]
+
+
+def test_evaluate_of_the_plan_gives_the_same(compiled: Compiled, small: Case) -> None:
+    plan = compiled.folder / "plan.json"
+    done = alwann_c("evaluate", *compiled.inputs(small), "--plan", plan, "--json")
+    data = only_json(done)
+    assert data["accuracy"] == compiled.data["selected"]["accuracy"]
+    assert data["int8_accuracy"] == compiled.data["int8_accuracy"]
+    assert data["float_accuracy"] == compiled.data["float_accuracy"]
+    assert data["relative_energy"] == compiled.data["selected"]["relative_energy"]
+    assert data["macs_per_image"] == 4 * 4 * 6 * (27 + 54) + 24
+
+
+def test_evaluate_of_a_multiplier(compiled: Compiled, small: Case) -> None:
+    done = alwann_c(
+        "evaluate",
+        *compiled.inputs(small),
+        "--multiplier",
+        "mul8u_bam_h2v8",
+        "--limit",
+        40,
+        "--json",
+    )
+    data = only_json(done)
+    assert set(data) == {
+        "float_accuracy",
+        "int8_accuracy",
+        "accuracy",
+        "samples",
+        "images_per_second",
+        "macs_per_image",
+        "relative_energy",
+    }
+    assert data["samples"] == 40
+    library = load_builtin_library()
+    powers = [library.find(name).power_mw for name in ("mul8u_bam_h2v8", "mul8u_exact")]
+    assert powers[0] is not None
+    assert powers[1] is not None
+    assert data["relative_energy"] == pytest.approx(powers[0] / powers[1])
+
+
+def test_resume_repeats_nothing(compiled: Compiled, small: Case, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(compiled.folder, tmp_path / "again"))
+    done = alwann_c(*compiled.command(small, folder), "--resume", "--json")
+    data = only_json(done)
+    assert data["front"] == compiled.data["front"]
+    assert data["selected"] == compiled.data["selected"]
+    assert data["evaluations"] == compiled.data["evaluations"]
+    plans = [(f / "plan.json").read_bytes() for f in (folder, compiled.folder)]
+    assert plans[0] == plans[1]
+
+
+def test_resume_with_other_layers_is_refused(
+    compiled: Compiled, small: Case, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(compiled.folder, tmp_path / "other"))
+    done = alwann_c(*compiled.command(small, folder), "--resume", "--exclude", "c1", "--json")
+    assert done.code == 2
+    assert re.search(r"error: .*made with other input \(layers\)", done.err)
+
+
+def test_report_is_rebuilt(compiled: Compiled, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(compiled.folder, tmp_path / "r"))
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    data = only_json(alwann_c("report", folder, "--json"))
+    assert data == {"report": str(folder / "report.html")}
+    assert (folder / "report.html").read_bytes() == before
+
+
+def test_inspect(small: Case) -> None:
+    data = only_json(alwann_c("inspect", small.path, "--json"))
+    assert data["input"] == {"name": "image", "shape": [3, 8, 8]}
+    assert data["classes"] == 4
+    assert [layer["name"] for layer in data["layers"]] == ["c1", "c2", "fc"]
+    assert data["macs"] == sum(layer["macs"] for layer in data["layers"])
+    assert data["layers"][0]["output"] == [4, 4, 6]
+    plain = alwann_c("inspect", small.path)
+    assert plain.code == 0
+    for word in ("c1", "conv2d", "dense: exact unless asked"):
+        assert word in plain.out
+
+
+def test_multipliers(tmp_path: Path) -> None:
+    data = only_json(alwann_c("multipliers", "list", "--json"))
+    library = load_builtin_library()
+    assert [row["name"] for row in data["list"]] == [m.name for m in library]
+    shown = only_json(alwann_c("multipliers", "show", "mul8u_bam_h2v8", "--json"))
+    assert shown in data["list"]
+    assert 0 < shown["relative_power"] < 1
+    assert shown["mae"] == library.find("mul8u_bam_h2v8").mae
+    assert "mul8u_bam_h2v8" in alwann_c("multipliers", "list").out
+    assert not list(tmp_path.iterdir())
+
+
+def test_targets(tmp_path: Path) -> None:
+    data = only_json(alwann_c("targets", "list", "--json"))
+    assert [row["name"] for row in data["targets"]] == list(builtin_target_names())
+    shown = only_json(alwann_c("targets", "show", "pipelined-4", "--json"))
+    assert (shown["name"], shown["architecture"]) == ("pipelined-4", "pipelined")
+    assert shown["unit"][0]["count"] == 4
+    path = tmp_path / "t.toml"
+    path.write_text(TARGET, encoding="utf-8")
+    assert only_json(alwann_c("targets", "validate", path, "--json"))["valid"] is True
+    schema = only_json(alwann_c("targets", "schema", "--json"))
+    assert schema["additionalProperties"] is False
+    for key in ("architecture", "unit", "clock_mhz"):
+        assert key in schema["properties"]
+
+
+@pytest.mark.parametrize("command", ["compile", "evaluate", "multipliers list", "targets show"])
+def test_help(command: str) -> None:
+    done = alwann_c(*command.split(), "--help")
+    assert done.code == 0
+    assert "usage: alwann-c" in done.out
+    assert "--json" in done.out
+
+
+def test_progress_goes_to_stderr(compiled: Compiled) -> None:
+    lines = compiled.err.splitlines()
+    assert lines
+    for line in lines:
+        assert re.match(r"\[ *\d+\.\d s\] ", line), line
+    said: Any = "\n".join(lines)
+    for word in ("generation 1/2", "generation 2/2", "refining", "building for cpu", "tested"):
+        assert word in said

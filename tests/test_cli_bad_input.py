@@ -1,0 +1,369 @@
+"""Bad input: one `error:` line, exit 2, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from command_line import TARGET, Compiled, Done, alwann_c
+from tiny import Case, Net
+
+import alwann_c as alwann_c_package
+from alwann_c.targets import exact_products
+
+
+def refused(done: Done, *parts: str) -> None:
+    """Exit 2, nothing on stdout, progress and then exactly one error line with these parts."""
+    assert done.code == 2, done
+    assert done.out == ""
+    lines = done.err.splitlines()
+    assert [line.startswith("error: ") for line in lines].count(True) == 1, done.err
+    assert lines[-1].startswith("error: ")
+    for line in lines[:-1]:
+        assert re.match(r"\[ *\d+\.\d s\] ", line), line
+    for part in parts:
+        assert part in lines[-1], lines[-1]
+
+
+class Job:
+    """The arguments of a compile that would work, to spoil one of."""
+
+    def __init__(self, case: Case, folder: Path) -> None:
+        self.folder = folder
+        self.target = folder / "target.toml"
+        self.target.write_text(TARGET, encoding="utf-8")
+        self.model = Path(shutil.copy(case.path, folder / "net.onnx"))
+        self.data = folder / "data.toml"
+        self.write(images=case.calibration.images[:8], labels=case.calibration.labels[:8])
+        self.good = Path(shutil.copy(self.data, folder / "good.toml"))
+        self.good.write_text('file = "good.npz"\nlayout = "NCHW"\n', encoding="utf-8")
+        shutil.copy(folder / "data.npz", folder / "good.npz")
+        self.output = folder / "out"
+        self.extra: list[object] = []
+
+    def write(self, **arrays: Any) -> None:
+        """Replaces the spoilt data set."""
+        np.savez(self.folder / "data.npz", **arrays)
+        self.data.write_text('file = "data.npz"\nlayout = "NCHW"\n', encoding="utf-8")
+
+    def library(self, content: bytes, fields: dict[str, object]) -> Path:
+        """A library of one multiplier; `fields` replace lines of its entry."""
+        folder = self.folder / "library"
+        folder.mkdir()
+        (folder / "m.bin").write_bytes(content)
+        entry = {"name": '"m"', "table": '"m.bin"', "signed": "false", "bits": 8, "power_mw": 1.0}
+        lines = [f"{key} = {value}" for key, value in (entry | fields).items()]
+        head = ["schema = 1", 'name = "l"', 'license = "MIT"', "[[multiplier]]"]
+        (folder / "library.toml").write_text("\n".join([*head, *lines]), encoding="utf-8")
+        return folder
+
+    def compile(self, *, spoilt: str = "") -> Done:
+        """`compile` with the spoilt data as `spoilt` (calibration, search or test)."""
+        arguments: list[object] = ["compile", self.model, "--target", self.target]
+        for role in ("calibration", "search", "test"):
+            arguments += [f"--{role}", self.data if role == spoilt else self.good]
+        effort = ["--population", 4, "--generations", 1]
+        return alwann_c(*arguments, *effort, "-o", self.output, *self.extra)
+
+    def nothing_written(self) -> None:
+        """The output folder is absent or empty."""
+        assert not self.output.is_dir() or not list(self.output.iterdir())
+
+
+@pytest.fixture
+def job(small: Case, tmp_path: Path) -> Job:
+    """A compile to spoil."""
+    return Job(small, tmp_path)
+
+
+def _text(job: Job) -> None:
+    job.model.write_text("this is no model", encoding="utf-8")
+
+
+def _truncated(job: Job) -> None:
+    content = job.model.read_bytes()
+    job.model.write_bytes(content[: len(content) // 2])
+
+
+def _unsupported(job: Job) -> None:
+    net = Net()
+    inverse = net.node("Det", ["image"])
+    onnx.save(net.model(inverse, image=(8, 8), classes=1), str(job.model))
+
+
+def _missing(job: Job) -> None:
+    job.model.unlink()
+
+
+MODELS: dict[str, tuple[Callable[[Job], None], tuple[str, ...]]] = {
+    "not ONNX": (_text, ("net.onnx", "not a")),
+    "truncated": (_truncated, ("net.onnx", "not a")),
+    "unsupported operator": (_unsupported, ("net.onnx", "Det", "det_0", "opset 17")),
+    "missing": (_missing, ("net.onnx", "no such file")),
+}
+
+
+@pytest.mark.parametrize(("spoil", "parts"), MODELS.values(), ids=MODELS.keys())
+@pytest.mark.parametrize("command", ["compile", "inspect", "evaluate"])
+def test_models(
+    job: Job, spoil: Callable[[Job], None], parts: tuple[str, ...], command: str
+) -> None:
+    spoil(job)
+    if command == "compile":
+        done = job.compile()
+    elif command == "inspect":
+        done = alwann_c("inspect", job.model, "--json")
+    else:
+        done = alwann_c("evaluate", job.model, "--calibration", job.good, "--test", job.good)
+    refused(done, *parts)
+    job.nothing_written()
+
+
+IMAGES = np.zeros((8, 3, 8, 8), np.float32)
+LABELS = np.arange(8) % 4
+
+
+def _nan() -> np.ndarray[Any, np.dtype[np.float32]]:
+    images = IMAGES.copy()
+    images[5, 1, 2, 3] = np.nan
+    return images
+
+
+DATA: dict[str, tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]] = {
+    "wrong shape": (
+        {"images": np.zeros((8, 3, 9, 8), np.float32), "labels": LABELS},
+        ("data.toml", "(3, 9, 8)", "(3, 8, 8)"),
+        ("calibration", "search", "test"),
+    ),
+    "labels out of range": (
+        {"images": IMAGES, "labels": LABELS + 1},
+        ("data.toml", "labels", "1..4", "0..3"),
+        ("search", "test"),
+    ),
+    "negative labels": (
+        {"images": IMAGES, "labels": LABELS - 1},
+        ("data.toml", "labels", "0..3"),
+        ("search", "test"),
+    ),
+    "no labels": ({"images": IMAGES}, ("data.toml", "labels"), ("search", "test")),
+    "empty": (
+        {"images": IMAGES[:0], "labels": LABELS[:0]},
+        ("data.toml", "empty"),
+        ("calibration", "search", "test"),
+    ),
+    "NaN": (
+        {"images": _nan(), "labels": LABELS},
+        ("data.toml", "NaN"),
+        ("calibration", "search", "test"),
+    ),
+    "infinity": (
+        {"images": _nan() - np.inf, "labels": LABELS},
+        ("data.toml", "infinity"),
+        ("search",),
+    ),
+    "fractional labels": (
+        {"images": IMAGES, "labels": LABELS / 2},
+        ("data.npz", "labels", "integer"),
+        ("search",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "parts", "role"),
+    [(arrays, parts, role) for arrays, parts, roles in DATA.values() for role in roles],
+    ids=[f"{name}-{role}" for name, (_, _, roles) in DATA.items() for role in roles],
+)
+def test_data_of_compile(
+    job: Job, arrays: dict[str, Any], parts: tuple[str, ...], role: str
+) -> None:
+    job.write(**arrays)
+    refused(job.compile(spoilt=role), *parts)
+    job.nothing_written()
+
+
+@pytest.mark.parametrize(
+    ("arrays", "parts"), [(a, p) for a, p, _ in DATA.values()], ids=DATA.keys()
+)
+def test_data_of_evaluate(job: Job, arrays: dict[str, Any], parts: tuple[str, ...]) -> None:
+    job.write(**arrays)
+    refused(alwann_c("evaluate", job.model, "--calibration", job.good, "--test", job.data), *parts)
+
+
+@pytest.mark.parametrize("name", ["wrong shape", "labels out of range", "empty", "NaN"])
+def test_data_of_run(job: Job, compiled: Compiled, name: str) -> None:
+    arrays, parts, _ = DATA[name]
+    job.write(**arrays)
+    out = job.folder / "out.npy"
+    done = alwann_c("run", compiled.folder, "--data", job.data, "-o", out, "--json")
+    refused(done, *parts)
+    assert not out.exists()
+
+
+UNSIGNED = exact_products(False).astype("<u2").tobytes()
+SIGNED = exact_products(True).astype("<i2").tobytes()
+LIBRARIES: dict[str, tuple[bytes, dict[str, object], tuple[str, ...]]] = {
+    "short table": (UNSIGNED[:-2], {}, ("library.toml", "'m'", "131070 bytes", "131072")),
+    "long table": (UNSIGNED + b"\0", {}, ("m.bin", "131073 bytes", "131072")),
+    "signed table said unsigned": (SIGNED, {}, ("'m'", "signed")),
+    "unsigned table said signed": (UNSIGNED, {"signed": "true"}, ("'m'", "signed")),
+    "outside the folder": (UNSIGNED, {"table": '"../m.bin"'}, ("'m'", "folder")),
+    "missing table": (UNSIGNED, {"table": '"n.bin"'}, ("'m'", "n.bin")),
+    "unknown key": (UNSIGNED, {"watts": 1}, ("library.toml", "watts")),
+    "negative power": (UNSIGNED, {"power_mw": -1.0}, ("library.toml", "power_mw")),
+}
+
+
+@pytest.mark.parametrize(("table", "fields", "parts"), LIBRARIES.values(), ids=LIBRARIES.keys())
+def test_libraries(
+    job: Job, table: bytes, fields: dict[str, object], parts: tuple[str, ...]
+) -> None:
+    library = job.library(table, fields)
+    job.extra = ["--library", library]
+    refused(job.compile(), *parts)
+    job.nothing_written()
+    refused(alwann_c("multipliers", "list", "--library", library, "--json"), *parts)
+
+
+def test_missing_library(job: Job) -> None:
+    job.extra = ["--library", job.folder / "none"]
+    refused(job.compile(), "none")
+    job.nothing_written()
+
+
+def test_unknown_multiplier(job: Job) -> None:
+    data = ["--calibration", job.good, "--test", job.good]
+    done = alwann_c("evaluate", job.model, *data, "--multiplier", "mul8u_bam_h0v77")
+    refused(done, "mul8u_bam_h0v77", "mul8u_bam_h0v7")
+    refused(alwann_c("multipliers", "show", "nothing", "--json"), "nothing")
+    job.target.write_text(TARGET.replace("h2v8", "h2v88"), encoding="utf-8")
+    refused(job.compile(), "unit[0].multipliers", "mul8u_bam_h2v88")
+    job.nothing_written()
+
+
+TARGETS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "unknown key": (TARGET.replace("clock_mhz", "clock_ghz = 1\nclock_mhz"), ("clock_ghz",)),
+    "unknown key of a unit": (TARGET + "speed = 3\n", ("speed",)),
+    "no unit": (TARGET.split("[[unit]]")[0], ("unit",)),
+    "empty units": ("unit = []\n" + TARGET.split("[[unit]]")[0], ("unit",)),
+    "unknown architecture": (TARGET.replace("power-gated", "systolic"), ("architecture",)),
+    "not TOML": ("name = ", ()),
+    "zero clock": (TARGET.replace("100.0", "0.0"), ("clock_mhz",)),
+    "too many pipeline stages": (
+        TARGET.replace("power-gated", "pipelined").replace("count = 2", "count = 3"),
+        ("3 pipelined units", "2 approximable layers"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "parts"), TARGETS.values(), ids=TARGETS.keys())
+def test_targets(job: Job, text: str, parts: tuple[str, ...]) -> None:
+    job.target.write_text(text, encoding="utf-8")
+    refused(job.compile(), *parts)
+    job.nothing_written()
+    if "3 pipelined units" not in parts:
+        done = alwann_c("targets", "validate", job.target, "--json")
+        refused(done, "target.toml", *parts)
+
+
+def test_unknown_target(job: Job) -> None:
+    refused(alwann_c("targets", "show", "power-gated-44"), "power-gated-44", "power-gated-4")
+    job.target = job.folder / "none.toml"
+    refused(job.compile(), "none.toml", "no such file")
+    job.nothing_written()
+
+
+def test_unwritable_output_folder(job: Job) -> None:
+    (job.folder / "file").write_text("in the way", encoding="utf-8")
+    job.output = job.folder / "file" / "out"
+    refused(job.compile(), str(job.output), "choose another")
+    job.output = Path("/proc/none")
+    refused(job.compile(), "/proc/none", "choose another")
+
+
+def test_output_folder_is_a_file(job: Job) -> None:
+    job.output = job.folder / "file"
+    job.output.write_text("in the way", encoding="utf-8")
+    refused(job.compile(), str(job.output))
+    assert job.output.read_text(encoding="utf-8") == "in the way"
+
+
+def test_unknown_device(job: Job) -> None:
+    job.extra = ["--device", "abacus"]
+    refused(job.compile(), "abacus", "cpu")
+    job.nothing_written()
+
+
+@pytest.mark.parametrize(
+    ("extra", "parts"),
+    [
+        (["--exclude", "conv9"], ("conv9", "c1, c2, fc")),
+        (["--exclude", "c*"], ("every layer is excluded",)),
+        (["--population", "0"], ("--population", "'0'")),
+        (["--max-drop", "5"], ("--max-drop", "'5'")),
+        (["--frobnicate"], ("--frobnicate",)),
+    ],
+)
+def test_options(job: Job, extra: list[object], parts: tuple[str, ...]) -> None:
+    job.extra = extra
+    refused(job.compile(), *parts)
+    job.nothing_written()
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["compile"], ["multipliers"], ["run", "x"]])
+def test_command_lines(arguments: list[str]) -> None:
+    done = alwann_c(*arguments)
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_plans_and_modules(job: Job, compiled: Compiled, small: Case) -> None:
+    plan = job.folder / "plan.json"
+    plan.write_text("{}", encoding="utf-8")
+    refused(alwann_c("evaluate", *compiled.inputs(small), "--plan", plan), "plan.json")
+    folder = Path(shutil.copytree(compiled.folder, job.folder / "copy"))
+    with (folder / "module.so").open("ab") as stream:
+        stream.write(b"more")
+    refused(alwann_c("run", folder, "--data", job.good), "module.so", "altered")
+    refused(alwann_c("run", job.folder / "none", "--data", job.good), "no such file")
+    refused(alwann_c("report", job.folder / "none"), "no such folder")
+    refused(alwann_c("report", job.folder))
+
+
+def test_module_whose_manifest_lies_about_its_input(job: Job, compiled: Compiled) -> None:
+    folder = Path(shutil.copytree(compiled.folder, job.folder / "copy"))
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest["input"]["shape"] = [0, 3, 9, 9]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    refused(alwann_c("run", folder, "--data", job.good), "(3, 8, 8)", "(3, 9, 9)")
+    refused(alwann_c("run", folder, "--self-test"))
+    job.write(images=np.zeros((2, 3, 9, 9), np.float32))
+    refused(alwann_c("run", folder, "--data", job.data))
+
+
+def test_unwritable_results_of_run(job: Job, compiled: Compiled) -> None:
+    out = job.folder / "none" / "out.npy"
+    refused(alwann_c("run", compiled.folder, "--data", job.good, "-o", out), str(out))
+
+
+def test_in_a_process_of_its_own(job: Job) -> None:
+    """Nothing below Python writes to the streams either."""
+    _truncated(job)
+    environment = os.environ | {"PYTHONPATH": str(Path(alwann_c_package.__file__).parents[1])}
+    command = [sys.executable, "-m", "alwann_c", "inspect", str(job.model), "--json"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, cwd=job.folder, check=False
+    )
+    refused(Done(done.returncode, done.stdout, done.stderr), "net.onnx", "not a")
