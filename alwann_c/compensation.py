@@ -163,6 +163,12 @@ class Compensator:
             self._cache[key] = self._fit(layer, multiplier, method, data, QUICK.sweeps)
         return self._cache[key]
 
+    def preload(
+        self, name: str, multiplier: Multiplier, method: Method, fitted: Compensation
+    ) -> None:
+        """Takes over what `cached` gave elsewhere."""
+        self._cache.setdefault((name, multiplier, method), fitted)
+
     def network(
         self, multipliers: Mapping[str, Multiplier], method: Method
     ) -> dict[str, LayerApproximation]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,20 @@ from alwann_c.model import load
 from alwann_c.plan import Plan, codes_hash
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
 from alwann_c.report import write_report
-from alwann_c.search import Evaluation, Evaluator, FrontPoint, explore, refine, select
+from alwann_c.search import (
+    DaskPool,
+    Evaluation,
+    Evaluator,
+    FrontPoint,
+    LocalPool,
+    approximate_correct,
+    dask_client,
+    explore,
+    refine,
+    select,
+    worker_setup,
+)
+from alwann_c.search.pool import Pool
 from alwann_c.search.seeds import guided_assignments, uniform_assignments
 from alwann_c.search.store import SqliteMemory
 from alwann_c.statistics import Drop, paired_drop
@@ -96,25 +109,33 @@ def search(
     options: SearchOptions | None = None,
     exclusions: Exclusions | None = None,
     memory: SqliteMemory | None = None,
+    client: Any = None,
     say: Say = lambda _: None,
     clock: Clock | None = None,
 ) -> SearchResult:
     """Searches assignments of `quantized` on `target` with labelled search data.
 
+    `client`: a Dask client whose workers evaluate the candidates; this process when None.
+
     Raises InputError when the data does not fit or the target cannot run the network.
     """
     options, clock = options or SearchOptions(), clock or Clock()
     data.check(quantized.model.input_shape, quantized.model.classes, need_labels=True)
-    accelerator = place(quantized, target, library or open_libraries(()), exclusions)
+    library, exclusions = library or open_libraries(()), exclusions or Exclusions()
+    accelerator = place(quantized, target, library, exclusions)
     with clock.stage("reference"):
         reference = float_correct(quantized.model, data)
         int8 = network_correct(quantized.network, data)
     say(f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images")
     compensator = Compensator(quantized)
+    few = data.limited(options.search_images)
+    pool: Pool = LocalPool(accelerator, compensator, few, "full")
+    if client is not None:
+        pool = DaskPool(client, worker_setup(accelerator, library, exclusions, few, "full"))
     with clock.stage("sensitivity"):
-        names, errors = _sensitivity(accelerator, compensator, say)
+        names, errors = _sensitivity(accelerator, pool, say)
     first = _first_population(accelerator, names, errors, options)
-    subset = Evaluator(accelerator, compensator, data.limited(options.search_images), memory=memory)
+    subset = Evaluator(accelerator, pool, len(few), memory)
 
     def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
         good = [e for e in subset.seen.values() if e.accuracy >= int8.accuracy - options.max_drop]
@@ -140,11 +161,11 @@ def search(
             f"target '{target.name}': no assignment found that keeps its constraints; relax them"
         )
     with clock.stage("refine"):
-        whole = Evaluator(accelerator, compensator, data)
         front = refine(
             accelerator,
             exploration,
-            whole,
+            compensator,
+            data,
             reference,
             floor=int8.accuracy - options.floor,
             count=options.refine,
@@ -164,9 +185,7 @@ def search(
     )
 
 
-def _sensitivity(
-    accelerator: Accelerator, compensator: Compensator, say: Say
-) -> tuple[list[str], Any]:
+def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[str], Any]:
     """Multipliers worth searching, and their relative output error per layer.
 
     A multiplier is left out when another one is no dearer and no worse on any layer.
@@ -176,10 +195,8 @@ def _sensitivity(
     names = sorted(shared, key=lambda n: (binding.cost[n], n))
     layers = accelerator.approximable
     errors = np.empty((len(layers), len(names)))
-    for j, name in enumerate(names):
-        multiplier = accelerator.multiplier(name)
-        for i, layer in enumerate(layers):
-            errors[i, j] = compensator.cached(layer, multiplier, "full").error
+    for j, (name, fits) in enumerate(pool.fit(names)):
+        errors[:, j] = [fitted.error for fitted in fits]
         say(f"measuring multipliers {j + 1}/{len(names)}: {name}")
     keep = [
         j
@@ -228,6 +245,8 @@ def compile_model(
     exclusions: Exclusions | None = None,
     device: str = "cpu",
     resume: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
     command: str = "",
     say: Say = lambda _: None,
 ) -> CompileResult:
@@ -261,7 +280,12 @@ def compile_model(
         "library": library_identity(library)["sha256"],
         "tool": TOOL,
     }
-    with SqliteMemory(folder / "evaluations.sqlite", identity, resume=resume) as memory:
+    with ExitStack() as stack:
+        store = SqliteMemory(folder / "evaluations.sqlite", identity, resume=resume)
+        memory = stack.enter_context(store)
+        client = None
+        if workers > 1 or scheduler is not None:
+            client = stack.enter_context(dask_client(workers, scheduler))
         found = search(
             quantized,
             aim,
@@ -270,6 +294,7 @@ def compile_model(
             options=options,
             exclusions=exclusions,
             memory=memory,
+            client=client,
             say=say,
             clock=clock,
         )
@@ -371,10 +396,10 @@ def _test(
     quantized = found.accelerator.quantized
     reference = float_correct(quantized.model, data)
     int8 = network_correct(quantized.network, data)
-    evaluator = Evaluator(found.accelerator, Compensator(quantized), data)
+    compensator = Compensator(quantized)
     fields = []
     for point in found.front:
-        correct = evaluator.correct(point.approximations)
+        correct = approximate_correct(compensator, point.approximations, data)
         drop = paired_drop(reference, correct)
         fields.append({"test_accuracy": float(correct.mean()), **_drop_fields(drop, "test_")})
     say(f"tested {len(fields)} plans on {len(data)} test images")

@@ -20,6 +20,7 @@ class Model:
     """`module` is the normalised float IRModule; its `main` takes images [N, *input_shape]."""
 
     name: str
+    path: Path
     module: tvm.IRModule
     input_name: str
     input_shape: tuple[int, ...]
@@ -60,6 +61,7 @@ def load(path: str | Path) -> Model:
         raise UnsupportedError(f"{path}: the output must be [batch, classes], it is {out_shape}")
     return Model(
         name=path.stem,
+        path=path,
         module=module,
         input_name=proto.graph.input[0].name,
         input_shape=tuple(int(extent) for extent in shape[1:] if extent is not None),

@@ -241,7 +241,7 @@ def test_compiled_residual_equals_its_definition() -> None:
         np.testing.assert_array_equal(compiled.values(), plain.values())
         change = random.integers(-9, 9, (256, channels)).astype(np.float32)
         sums = [residual.step(2, change, 1) for residual in (compiled, plain)]
-        np.testing.assert_array_equal(*sums)
+        np.testing.assert_array_equal(sums[0], sums[1])
         np.testing.assert_array_equal(compiled.values(), plain.values())
         for residual in (compiled, plain):
             residual.center()
@@ -347,3 +347,10 @@ def test_one_calibration_image_is_enough(small: Case) -> None:
     chosen = compensator.network({"c2": ROUGH}, "full")
     assert chosen["c2"].weight.shape == one.layers["c2"].weight.shape
     assert np.isfinite(compensator.cached("c2", ROUGH, "full").error)
+
+
+def test_twins_are_told_apart_in_a_whole_network(compensator: Compensator) -> None:
+    for name in ("p", "q"):
+        twin = Multiplier(name, ROUGH.table)
+        chosen = compensator.network({"c1": twin, "c2": twin}, "full")
+        assert [a.multiplier.name for a in chosen.values()] == [name, name]

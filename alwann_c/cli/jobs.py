@@ -137,6 +137,8 @@ def compile_(arguments: Any, console: Console) -> int:
         exclusions=_exclusions(arguments),
         device=arguments.device,
         resume=arguments.resume,
+        workers=arguments.workers,
+        scheduler=arguments.scheduler,
         command="alwann-c " + shlex.join(sys.argv[1:]),
         say=console.progress,
     )

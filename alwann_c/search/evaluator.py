@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,91 +10,60 @@ import numpy as np
 import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator
-from alwann_c.compensation import Compensator
-from alwann_c.dataset import Dataset
-from alwann_c.passes.approximate import LayerApproximation
-from alwann_c.passes.compensate import Method
+from alwann_c.search.pool import Pool
 
 Bools = npt.NDArray[np.bool_]
-CHUNK = 500
+Names = tuple[str, ...]
 
 
 class Memory(Protocol):
     """Remembers evaluations by the multipliers of the layers."""
 
-    def get(self, names: tuple[str, ...]) -> Bools | None:
+    def get(self, names: Names) -> Bools | None:
         """Correctness of each image, if known."""
 
-    def put(self, names: tuple[str, ...], correct: Bools) -> None:
+    def put(self, names: Names, correct: Bools) -> None:
         """Stores it."""
-
-
-class InMemory:
-    """Evaluations of this process."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], Bools] = {}
-
-    def get(self, names: tuple[str, ...]) -> Bools | None:
-        """Correctness of each image, if known."""
-        return self._known.get(names)
-
-    def put(self, names: tuple[str, ...], correct: Bools) -> None:
-        """Stores it."""
-        self._known[names] = correct
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What one choice of multipliers per layer achieves."""
 
-    names: tuple[str, ...]
+    names: Names
     accuracy: float
     relative_energy: float
 
 
 class Evaluator:
-    """Evaluates choices of a multiplier per approximable layer with cached compensations."""
+    """Evaluates choices of a multiplier per approximable layer in a pool, on `images` images."""
 
     def __init__(
-        self,
-        accelerator: Accelerator,
-        compensator: Compensator,
-        data: Dataset,
-        *,
-        method: Method = "full",
-        memory: Memory | None = None,
+        self, accelerator: Accelerator, pool: Pool, images: int, memory: Memory | None = None
     ) -> None:
-        assert data.labels is not None
         self.accelerator = accelerator
-        self.compensator = compensator
-        self.method = method
-        self.labels = data.labels
-        self.memory = memory or InMemory()
-        self._images = [data.images(i, i + CHUNK) for i in range(0, len(data), CHUNK)]
-        self.seen: dict[tuple[str, ...], Evaluation] = {}
+        self.pool = pool
+        self.images = images
+        self.memory = memory
+        self.seen: dict[Names, Evaluation] = {}
 
-    def correct(self, approximations: Mapping[str, LayerApproximation]) -> Bools:
-        """Which images the network with these layers classifies correctly."""
-        quantized, store = self.accelerator.quantized, self.compensator.store
-        bound = {n: store.operands(quantized.layers[n], a) for n, a in approximations.items()}
-        outputs = [quantized.network.run(images, bound) for images in self._images]
-        return np.asarray(np.concatenate(outputs).argmax(axis=1) == self.labels)
+    def evaluate(self, candidates: Sequence[Names]) -> list[Evaluation]:
+        """Accuracy and energy of each candidate: one multiplier name per approximable layer."""
+        fresh = [names for names in dict.fromkeys(candidates) if names not in self.seen]
+        missing = [names for names in fresh if not self._recall(names)]
+        for names, correct in zip(missing, self.pool.correct(missing), strict=True):
+            if self.memory is not None:
+                self.memory.put(names, correct)
+            self._remember(names, correct)
+        return [self.seen[names] for names in candidates]
 
-    def evaluate(self, names: Sequence[str]) -> Evaluation:
-        """Accuracy and energy of one multiplier name per approximable layer."""
-        key = tuple(names)
-        if key not in self.seen:
-            correct = self.memory.get(key)
-            if correct is None or len(correct) != len(self.labels):
-                chosen = {
-                    layer: self.compensator.cached(
-                        layer, self.accelerator.multiplier(name), self.method
-                    ).approximation
-                    for layer, name in zip(self.accelerator.approximable, key, strict=True)
-                }
-                correct = self.correct(chosen)
-                self.memory.put(key, correct)
-            energy = self.accelerator.relative_energy(key)
-            self.seen[key] = Evaluation(key, float(correct.mean()), energy)
-        return self.seen[key]
+    def _recall(self, names: Names) -> bool:
+        correct = self.memory.get(names) if self.memory is not None else None
+        if correct is None or len(correct) != self.images:
+            return False
+        self._remember(names, correct)
+        return True
+
+    def _remember(self, names: Names, correct: Bools) -> None:
+        energy = self.accelerator.relative_energy(names)
+        self.seen[names] = Evaluation(names, float(correct.mean()), energy)

@@ -166,16 +166,17 @@ def explore(
         asked = algorithm.ask()
         if asked is None or len(asked) == 0:
             break
-        results = []
+        valid = []
         for individual in asked:
             assignment = chromosomes.decode(np.asarray(individual.X))
             reasons = accelerator.reasons(assignment)
             if reasons:
                 individual.F, individual.G = np.ones(2), np.array([float(len(reasons))])
-                continue
-            result = evaluator.evaluate(assignment.layer_multipliers)
+            else:
+                valid.append((individual, assignment))
+        results = evaluator.evaluate([assignment.layer_multipliers for _, assignment in valid])
+        for (individual, assignment), result in zip(valid, results, strict=True):
             assignments.setdefault(result.names, assignment)
-            results.append(result)
             individual.F = np.array([1.0 - result.accuracy, result.relative_energy])
             individual.G = np.zeros(1)
         for individual in asked:

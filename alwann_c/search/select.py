@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator
+from alwann_c.compensation import Compensator
+from alwann_c.dataset import Dataset
+from alwann_c.evaluation import network_correct
 from alwann_c.passes.approximate import LayerApproximation
-from alwann_c.search.evaluator import Evaluation, Evaluator
+from alwann_c.passes.compensate import Method
+from alwann_c.search.evaluator import Evaluation
 from alwann_c.search.explore import Exploration
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
@@ -72,12 +76,23 @@ def _worth_refining(
     return [kept[i] for i in dict.fromkeys(int(p) for p in picks)]
 
 
+def approximate_correct(
+    compensator: Compensator, approximations: Mapping[str, LayerApproximation], data: Dataset
+) -> Bools:
+    """Which images the network with these layers classifies correctly."""
+    quantized, store = compensator.quantized, compensator.store
+    bound = {n: store.operands(quantized.layers[n], a) for n, a in approximations.items()}
+    return network_correct(quantized.network, data, bound).correct
+
+
 def refine(
     accelerator: Accelerator,
     exploration: Exploration,
-    evaluator: Evaluator,
+    compensator: Compensator,
+    data: Dataset,
     reference: Bools,
     *,
+    method: Method = "full",
     floor: float,
     count: int = 16,
     progress: Callable[[int, int], None] | None = None,
@@ -85,18 +100,17 @@ def refine(
     """Compensates the best candidates again, layers in order, and judges them on all search images.
 
     Args:
-        evaluator: over all search images.
+        data: all search images.
         reference: which of them the float network classifies correctly.
         floor: candidates whose accuracy in the search lies below are left out, unless all do.
         count: at most so many candidates.
     """
-    compensator = evaluator.compensator
     wanted = _worth_refining(exploration.evaluations, floor, 0.01, count)
     points = []
     for done, candidate in enumerate(wanted):
         assignment = exploration.assignments[candidate.names]
-        approximations = compensator.network(accelerator.multipliers(assignment), evaluator.method)
-        correct = evaluator.correct(approximations)
+        approximations = compensator.network(accelerator.multipliers(assignment), method)
+        correct = approximate_correct(compensator, approximations, data)
         points.append(
             FrontPoint(
                 assignment,

@@ -1,0 +1,216 @@
+"""Where candidates are evaluated: in this process, or on the workers of a Dask cluster.
+
+A worker gets model, data and target once, builds its own compiled network, and then receives
+candidates as tasks. Fits and evaluations are deterministic, so results do not depend on how many
+workers there are, nor on the order in which they finish.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from alwann_c.accelerator import Accelerator, Exclusions, place
+from alwann_c.codegen.machine import available_cores
+from alwann_c.compensation import Compensator
+from alwann_c.dataset import Dataset
+from alwann_c.errors import InputError
+from alwann_c.model import load
+from alwann_c.passes.compensate import Compensation, Method
+from alwann_c.quantized import QuantizationScheme, quantize
+from alwann_c.targets import Library, Target
+
+Bools = npt.NDArray[np.bool_]
+Names = tuple[str, ...]
+
+
+class Pool(Protocol):
+    """Fits layers and evaluates choices of a multiplier per approximable layer."""
+
+    def fit(self, multipliers: Sequence[str]) -> Iterator[tuple[str, list[Compensation]]]:
+        """Compensation of every approximable layer on each multiplier, as they finish."""
+
+    def correct(self, candidates: Sequence[Names]) -> list[Bools]:
+        """Which search images each candidate classifies correctly."""
+
+
+class LocalPool:
+    """Evaluates in this process."""
+
+    def __init__(
+        self, accelerator: Accelerator, compensator: Compensator, data: Dataset, method: Method
+    ) -> None:
+        assert data.labels is not None
+        self.accelerator = accelerator
+        self.compensator = compensator
+        self.method = method
+        self._labels = data.labels
+        self._images = data.images()
+
+    def fit(self, multipliers: Sequence[str]) -> Iterator[tuple[str, list[Compensation]]]:
+        """See `Pool`."""
+        for name in multipliers:
+            chosen = self.accelerator.multiplier(name)
+            layers = self.accelerator.approximable
+            yield name, [self.compensator.cached(n, chosen, self.method) for n in layers]
+
+    def correct(self, candidates: Sequence[Names]) -> list[Bools]:
+        """See `Pool`."""
+        return [self._correct(names) for names in candidates]
+
+    def _correct(self, names: Names) -> Bools:
+        quantized, store = self.accelerator.quantized, self.compensator.store
+        bound = {}
+        for layer, name in zip(self.accelerator.approximable, names, strict=True):
+            multiplier = self.accelerator.multiplier(name)
+            fitted = self.compensator.cached(layer, multiplier, self.method)
+            bound[layer] = store.operands(quantized.layers[layer], fitted.approximation)
+        outputs = quantized.network.run(self._images, bound)
+        return np.asarray(outputs.argmax(axis=1) == self._labels)
+
+
+@dataclass(frozen=True, eq=False)
+class WorkerSetup:
+    """All a worker needs; sent once. `key` identifies it."""
+
+    key: str
+    model_name: str
+    model: bytes
+    calibration: Dataset
+    calibration_images: int
+    scheme: QuantizationScheme
+    target: Target
+    library: Library
+    exclusions: Exclusions
+    data: Dataset
+    method: Method
+
+    def build(self) -> LocalPool:
+        """Compiles the network on the worker."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{self.model_name}.onnx"
+            path.write_bytes(self.model)
+            model = load(path)
+        quantized = quantize(model, self.calibration, self.scheme, images=self.calibration_images)
+        accelerator = place(quantized, self.target, self.library, self.exclusions)
+        return LocalPool(accelerator, Compensator(quantized), self.data, self.method)
+
+
+_BUILT: dict[str, LocalPool] = {}
+"""Pools of this worker process."""
+
+
+def _pool(setup: WorkerSetup) -> LocalPool:
+    if setup.key not in _BUILT:
+        _BUILT.clear()
+        _BUILT[setup.key] = setup.build()
+    return _BUILT[setup.key]
+
+
+def _fit_on_worker(setup: WorkerSetup, name: str) -> tuple[str, list[Compensation]]:
+    return next(_pool(setup).fit([name]))
+
+
+def _correct_on_worker(
+    setup: WorkerSetup, fits: list[tuple[str, list[Compensation]]], names: Names
+) -> Bools:
+    pool = _pool(setup)
+    for name, compensations in fits:
+        multiplier = pool.accelerator.multiplier(name)
+        for layer, fitted in zip(pool.accelerator.approximable, compensations, strict=True):
+            pool.compensator.preload(layer, multiplier, pool.method, fitted)
+    return pool.correct([names])[0]
+
+
+class DaskPool:
+    """Evaluates on the workers of a Dask cluster; tasks of a worker that dies are done again."""
+
+    def __init__(self, client: Any, setup: WorkerSetup) -> None:
+        self._client = client
+        self._setup = client.scatter(setup, broadcast=True)
+        self._fits: Any = []
+
+    def fit(self, multipliers: Sequence[str]) -> Iterator[tuple[str, list[Compensation]]]:
+        """See `Pool`."""
+        futures = [self._client.submit(_fit_on_worker, self._setup, n) for n in multipliers]
+        found = []
+        for future in futures:
+            found.append(future.result())
+            yield found[-1]
+        self._fits = self._client.scatter(found, broadcast=True)
+
+    def correct(self, candidates: Sequence[Names]) -> list[Bools]:
+        """See `Pool`."""
+        futures = [
+            self._client.submit(_correct_on_worker, self._setup, self._fits, names)
+            for names in candidates
+        ]
+        return [np.asarray(correct) for correct in self._client.gather(futures)]
+
+
+@contextmanager
+def dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    """A client of the scheduler at an address, or of `workers` new processes on this machine.
+
+    Raises InputError when the extra is missing or the scheduler cannot be reached.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as e:
+        raise InputError("--workers: needs the extra: pip install 'alwann-c[distributed]'") from e
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, timeout=10)
+        except (OSError, ValueError) as e:
+            raise InputError(f"--scheduler: cannot reach '{scheduler}': {e}") from e
+        with client:
+            yield client
+        return
+    threads = max(1, available_cores() // workers)
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            env={"TVM_NUM_THREADS": str(threads)},
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def worker_setup(
+    accelerator: Accelerator,
+    library: Library,
+    exclusions: Exclusions,
+    data: Dataset,
+    method: Method,
+) -> WorkerSetup:
+    """Everything a worker needs to evaluate candidates of `accelerator` on `data`."""
+    quantized = accelerator.quantized
+    model = quantized.model.path.read_bytes()
+    if hashlib.sha256(model).hexdigest() != quantized.model.sha256:
+        raise InputError(f"{quantized.model.path}: changed while it was being compiled")
+    parts = (quantized.model.sha256, data.sha256, str(len(data)), accelerator.target.name, method)
+    return WorkerSetup(
+        hashlib.sha256("/".join(parts).encode()).hexdigest(),
+        quantized.model.name,
+        model,
+        quantized.calibration,
+        quantized.images,
+        quantized.scheme,
+        accelerator.target,
+        library,
+        exclusions,
+        data,
+        method,
+    )
