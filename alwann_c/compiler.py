@@ -57,7 +57,6 @@ class SearchOptions:
     seed: int = 0
     search_images: int = 1000
     refine: int = 16
-    floor: float = 0.15
 
 
 @dataclass
@@ -167,7 +166,7 @@ def search(
             compensator,
             data,
             reference,
-            floor=int8.accuracy - options.floor,
+            max_drop=options.max_drop,
             count=options.refine,
             progress=lambda done, of: say(f"refining {done}/{of} plans of the front"),
         )

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alwann_c.atomic import write_json
-from alwann_c.codegen.machine import use_all_cores
+from alwann_c.codegen.machine import use_all_cores, without_native_warnings
 from alwann_c.errors import InputError
 from alwann_c.version import TOOL
 
@@ -163,7 +163,8 @@ def load_module(path: str | Path) -> Module:
         )
     use_all_cores()
     try:
-        library = tvm.runtime.load_module(str(path))
+        with without_native_warnings():
+            library = tvm.runtime.load_module(str(path))
     except (RuntimeError, OSError) as e:
         raise InputError(f"{path}: cannot load: {str(e).splitlines()[0]}") from e
     return Module(library, manifest)

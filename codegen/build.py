@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import tvm
 
 from alwann_c.atomic import replacing
 from alwann_c.codegen.lower import lower
-from alwann_c.codegen.machine import host_target, use_all_cores
+from alwann_c.codegen.machine import host_target, use_all_cores, without_native_warnings
 from alwann_c.errors import InputError
 
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang", "cc")
@@ -74,25 +72,11 @@ def _linker(options: Sequence[str]) -> Any:
     return link_with_zig
 
 
-@contextmanager
-def _without_native_warnings() -> Iterator[None]:
-    """TVM's serialiser logs one warning per constant straight to stderr; its errors are raised."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def export(executable: Any, path: Path) -> str:
     """Links the executable into `path` (atomically); returns the file's SHA-256."""
     link = _linker(())
     try:
-        with replacing(path) as temporary, _without_native_warnings():
+        with replacing(path) as temporary, without_native_warnings():
             executable.export_library(str(temporary), fcompile=link)
     except (OSError, RuntimeError) as e:
         raise InputError(f"{path}: cannot link the module: {str(e).splitlines()[0]}") from e

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tvm
 from tvm.target import codegen as llvm_info
@@ -30,3 +33,18 @@ def host_target() -> tvm.target.Target:
     if "avx512bw" in features:
         config["mattr"] = ["-prefer-256-bit"]
     return tvm.target.Target(config)
+
+
+@contextmanager
+def without_native_warnings() -> Iterator[None]:
+    """TVM's serialiser logs one warning per constant straight to stderr, writing and reading; its
+    errors are raised."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

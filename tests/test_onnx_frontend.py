@@ -79,7 +79,7 @@ def test_layer_names_come_from_weights_then_nodes() -> None:
 
 @pytest.mark.parametrize("batch", ["N", 1])
 def test_batch_of_any_size(tmp_path: Path, batch: str | int) -> None:
-    model = load(saved(tmp_path, residual_net(batch=batch)))
+    model = load(saved(tmp_path, small_net(batch=batch)))
     assert static_shape(model.module["main"].params[0]) == (None, 3, 8, 8)
 
 

@@ -228,13 +228,13 @@ def truncated(bits: int, *, power_mw: float, name: str = "") -> Multiplier:
     )
 
 
-def small_net(*, seed: int = 5) -> onnx.ModelProto:
+def small_net(*, seed: int = 5, batch: str | int = "N") -> onnx.ModelProto:
     """Three layers, quick to compile: two strided convolutions of 6 channels, pooling, dense."""
     net = Net(seed)
     first = net.node("Relu", [net.block("c1", "image", (3, 6), bias=True, strides=[2, 2])])
     second = net.node("Relu", [net.block("c2", first, (6, 6))])
     flat = net.node("Flatten", [net.node("GlobalAveragePool", [second])])
-    return _with_head(net, flat, 6)
+    return _with_head(net, flat, 6, batch=batch)
 
 
 def _with_head(

@@ -23,8 +23,10 @@ from alwann_c.codegen.machine import available_cores
 from alwann_c.compensation import Compensator
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
+from alwann_c.libraries import library_identity
 from alwann_c.model import load
 from alwann_c.passes.compensate import Compensation, Method
+from alwann_c.plan import codes_hash
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.targets import Library, Target
 
@@ -200,7 +202,17 @@ def worker_setup(
     model = quantized.model.path.read_bytes()
     if hashlib.sha256(model).hexdigest() != quantized.model.sha256:
         raise InputError(f"{quantized.model.path}: changed while it was being compiled")
-    parts = (quantized.model.sha256, data.sha256, str(len(data)), accelerator.target.name, method)
+    parts = (
+        quantized.model.sha256,
+        codes_hash(quantized),
+        quantized.calibration.sha256,
+        data.sha256,
+        str(len(data)),
+        ", ".join(accelerator.approximable),
+        accelerator.target.model_dump_json(),
+        library_identity(library)["sha256"],
+        method,
+    )
     return WorkerSetup(
         hashlib.sha256("/".join(parts).encode()).hexdigest(),
         quantized.model.name,

@@ -21,6 +21,12 @@ from alwann_c.targets import Assignment
 
 Bools = npt.NDArray[np.bool_]
 
+CONFIDENCE = 1.0
+"""Standard errors added to a drop before it is compared with the limit."""
+
+WORST_DROP = 0.15
+"""Candidates that lose more in the search are not judged again."""
+
 
 @dataclass(frozen=True, eq=False)
 class FrontPoint:
@@ -48,32 +54,38 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept[::-1]
 
 
-def _worth_refining(
-    evaluations: list[Evaluation], floor: float, margin: float, count: int
-) -> list[Evaluation]:
-    """Candidates near the front, densest where the selection is going to look.
+def near_front(evaluations: Sequence[Evaluation], margin: float) -> list[Evaluation]:
+    """The front and, as accuracies are noisy, what lies at most `margin` in accuracy below it; by
+    rising energy."""
+    ordered = sorted(evaluations, key=lambda e: (e.relative_energy, -e.accuracy))
+    best, kept = -np.inf, []
+    for candidate in ordered:
+        best = max(best, candidate.accuracy)
+        if candidate.accuracy >= best - margin:
+            kept.append(candidate)
+    return kept
 
-    Takes the front and, as accuracies are noisy, what lies within `margin` below it in accuracy;
-    the most accurate one alone where nothing reaches `floor`.
+
+def _spread(candidates: list[Evaluation], count: int) -> list[Evaluation]:
+    picks = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).round().astype(int)
+    return [candidates[i] for i in dict.fromkeys(int(p) for p in picks)]
+
+
+def next_candidate(
+    waiting: Sequence[Evaluation], judged: Sequence[FrontPoint], max_drop: float, z: float
+) -> Evaluation | None:
+    """The candidate to judge next, where the limit is: between the cheapest plan that keeps it and
+    the dearest cheaper one that does not; by bisection in energy. None when nothing can be gained.
     """
-    front = pareto([(e.accuracy, e.relative_energy) for e in evaluations])
-    kept = [evaluations[i] for i in front if evaluations[i].accuracy >= floor]
-    if not kept:
-        return [evaluations[front[0]]]
-    if len(kept) <= count:
-        spare = [
-            e
-            for e in sorted(evaluations, key=lambda e: e.relative_energy)
-            if e not in kept
-            and any(
-                k.relative_energy >= e.relative_energy - 1e-9 and k.accuracy <= e.accuracy + margin
-                for k in kept
-            )
-            and e.accuracy >= floor
-        ]
-        return kept + spare[: count - len(kept)]
-    picks = np.linspace(0, len(kept) - 1, count).round().astype(int)
-    return [kept[i] for i in dict.fromkeys(int(p) for p in picks)]
+    keeping = [p.relative_energy for p in judged if p.drop.upper_bound(z) <= max_drop]
+    cheapest = min(keeping, default=np.inf)
+    failing = [p.relative_energy for p in judged if p.relative_energy < cheapest]
+    dearest = max(failing, default=-np.inf)
+    cheaper = [e for e in waiting if e.relative_energy < cheapest]
+    between = [e for e in cheaper if e.relative_energy > dearest]
+    if between:
+        return sorted(between, key=lambda e: e.relative_energy)[len(between) // 2]
+    return max(cheaper, key=lambda e: (e.relative_energy, e.accuracy), default=None)
 
 
 def approximate_correct(
@@ -92,26 +104,40 @@ def refine(
     data: Dataset,
     reference: Bools,
     *,
+    max_drop: float,
     method: Method = "full",
-    floor: float,
     count: int = 16,
+    z: float = CONFIDENCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FrontPoint]:
     """Compensates the best candidates again, layers in order, and judges them on all search images.
 
+    Half of the `count` candidates are spread over the front the search found, the others are
+    chosen one by one where plans stop keeping `max_drop`, see `next_candidate`.
+
     Args:
         data: all search images.
         reference: which of them the float network classifies correctly.
-        floor: candidates whose accuracy in the search lies below are left out, unless all do.
-        count: at most so many candidates.
     """
-    wanted = _worth_refining(exploration.evaluations, floor, 0.01, count)
-    points = []
-    for done, candidate in enumerate(wanted):
+    floor = float(reference.mean()) - WORST_DROP
+    useful = [e for e in exploration.evaluations if e.accuracy >= floor]
+    useful = useful or exploration.evaluations
+    waiting = near_front(useful, margin=0.01)
+    front = near_front(useful, margin=0.0)
+    queue = _spread(front, -(-count // 2))
+    judged: list[FrontPoint] = []
+    while len(judged) < count:
+        if queue:
+            candidate: Evaluation | None = queue.pop(0)
+        else:
+            candidate = next_candidate(waiting, judged, max_drop, z)
+        if candidate is None:
+            break
+        waiting = [e for e in waiting if e.names != candidate.names]
         assignment = exploration.assignments[candidate.names]
         approximations = compensator.network(accelerator.multipliers(assignment), method)
         correct = approximate_correct(compensator, approximations, data)
-        points.append(
+        judged.append(
             FrontPoint(
                 assignment,
                 approximations,
@@ -121,12 +147,12 @@ def refine(
             )
         )
         if progress is not None:
-            progress(done + 1, len(wanted))
-    kept = pareto([(p.accuracy, p.relative_energy) for p in points])
-    return [points[i] for i in kept]
+            progress(len(judged), count)
+    kept = pareto([(p.accuracy, p.relative_energy) for p in judged])
+    return [judged[i] for i in kept]
 
 
-def select(front: Sequence[FrontPoint], max_drop: float, *, z: float = 1.0) -> int:
+def select(front: Sequence[FrontPoint], max_drop: float, *, z: float = CONFIDENCE) -> int:
     """Index of the cheapest plan whose drop stays within `max_drop`, by its upper confidence bound
     (mean + z standard errors); when none does, the one with the smallest bound."""
     bounds = [point.drop.upper_bound(z) for point in front]

@@ -9,7 +9,9 @@ from alwann_c.codegen.cpu.gather import emit_gather
 from alwann_c.codegen.cpu.geometry import Geometry
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.panel_conv import emit_panels
-from alwann_c.codegen.cpu.strategy import Gather, Strategy, choose_strategy
+from alwann_c.codegen.cpu.permute_conv import emit_permute
+from alwann_c.codegen.cpu.strategy import Gather, Permute, Strategy, choose_strategy
+from alwann_c.codegen.cpu.table import emit_byte_planes, emit_prepared
 from alwann_c.ir.spec import ConvSpec
 
 
@@ -44,6 +46,13 @@ def conv2d_primfunc(
         geometry = Geometry(spec)
         if isinstance(chosen, Gather):
             emit_gather(operands, geometry, chosen)
+        elif isinstance(chosen, Permute):
+            table = emit_byte_planes(emit_prepared(operands.table, spec.signed, 32))
+            emit.branch(
+                table.fits,
+                lambda: emit_permute(operands, geometry, chosen, table),
+                lambda: emit_gather(operands, geometry, Gather()),
+            )
         else:
             emit_panels(operands, geometry, chosen)
 

@@ -56,7 +56,26 @@ class Panels:
         return f"panels{self.lanes}x{self.taps}"
 
 
-Strategy = Gather | Panels
+@dataclass(frozen=True)
+class Permute:
+    """Products looked up by vector permutes, 64 output pixels against one weight (AVX-512 VBMI).
+
+    Attributes:
+        outputs: output channels of a task.
+        groups: convolution groups of a task that makes planes of its own input channels; 0: all
+            tasks share the planes of all channels, of the whole batch (only for few pixels).
+    """
+
+    outputs: int = 16
+    groups: int = 0
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return "permute"
+
+
+Strategy = Gather | Panels | Permute
 
 
 def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:

@@ -1,4 +1,4 @@
-"""Transposing 8 x 8 blocks of int16 in vector registers."""
+"""Transposing square blocks of a matrix in vector registers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Expr
 
 SIDE = 8
-"""Rows and columns of a block: 16 bytes of int16."""
+"""int16 elements of 16 bytes, the side of a block of int16."""
 
 
 def select(vectors: list[Expr], lanes: Iterable[int]) -> Expr:
@@ -27,32 +27,42 @@ def concatenate(vectors: list[Expr]) -> Expr:
     return vectors[0]
 
 
-def _interleave(a: Expr, b: Expr, unit: int, high: bool) -> Expr:
-    """Interleave units of `unit` lanes of the low (or high) halves of each 8 lanes of a and b."""
+def piece(vector: Expr, first: int, lanes: int) -> Expr:
+    """`lanes` lanes of a vector from `first`."""
+    if lanes == emit.lanes_of(vector):
+        return vector
+    return select([vector], range(first, first + lanes))
+
+
+def _interleave(a: Expr, b: Expr, side: int, unit: int, high: bool) -> Expr:
+    """Interleave units of `unit` lanes of the low (or high) halves of each `side` lanes."""
     lanes = emit.lanes_of(a)
     chosen: list[int] = []
-    for block in range(0, lanes, SIDE):
-        start = block + (SIDE // 2 if high else 0)
-        for first in range(start, start + SIDE // 2, unit):
+    for block in range(0, lanes, side):
+        start = block + (side // 2 if high else 0)
+        for first in range(start, start + side // 2, unit):
             chosen += range(first, first + unit)
             chosen += range(lanes + first, lanes + first + unit)
     return select([a, b], chosen)
 
 
 def transpose(rows: list[Expr]) -> list[Expr]:
-    """Transposes each block of 8 x 8: lane 8 b + j of result i is lane 8 b + i of `rows[j]`.
+    """Transposes blocks of n x n: lane n b + i of result j is lane n b + j of `rows[i]`.
+
+    With n lanes in 16 bytes every step is an unpack instruction.
 
     Args:
-        rows: 8 int16 vectors of 8 * n lanes: n blocks side by side.
+        rows: n vectors (n a power of two) of n * m lanes: m blocks side by side.
     """
-    both = (False, True)
-    pairs = [
-        _interleave(rows[i], rows[i + 1], 1, high) for i in range(0, SIDE, 2) for high in both
-    ]
-    quads = [
-        _interleave(pairs[start + part], pairs[start + part + 2], 2, high)
-        for start in (0, 4)
-        for part in (0, 1)
-        for high in both
-    ]
-    return [_interleave(quads[i], quads[i + 4], 4, high) for i in range(4) for high in both]
+    side = len(rows)
+    unit = 1
+    while unit < side:
+        # rows[b * unit + p]: part p of the rows b * unit ... (b + 1) * unit - 1
+        rows = [
+            _interleave(rows[b + p], rows[b + unit + p], side, unit, high)
+            for b in range(0, side, 2 * unit)
+            for p in range(unit)
+            for high in (False, True)
+        ]
+        unit *= 2
+    return rows
