@@ -428,7 +428,7 @@ def test_search_where_nothing_is_good_enough(small: Case) -> None:
     data = load_dataset(small.search.path)
     found = search(small.quantized, target, data, library=library, options=OPTIONS)
     assert [p.assignment.layer_multipliers for p in found.front] == [(ruin.name,) * 2]
-    assert found.best.accuracy < found.int8.accuracy - OPTIONS.floor
+    assert found.best.accuracy < found.int8.accuracy - 0.2
 
 
 def test_search_where_constraints_forbid_everything(small: Case) -> None:
