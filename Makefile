@@ -14,7 +14,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Python >= 3.11 is needed: make PYTHON=python3.11"; exit 1)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	command -v c++ g++ clang++ cc gcc clang >/dev/null 2>&1 || $(BIN)/python -m pip install --quiet ziglang
+	for c in g++ clang++ c++ gcc clang cc; do command -v $$c >/dev/null && exit 0; done; $(BIN)/python -m pip install --quiet ziglang
 	touch $(STAMP)
 
 demo: $(STAMP) ## the main job on the shipped model, data, library and target

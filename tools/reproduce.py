@@ -32,7 +32,11 @@ MODELS = {
     "resnet8_mlperf_tiny": "",
     "resnet20_cifar10": "_normalized",
 }
-UNIFORM = ("mul8u_NGR", "mul8u_185Q", "mul8u_12N4", "mul8u_17KS", "mul8u_DM1")
+UNIFORM = {
+    "resnet8_alwann": ("mul8u_NGR", "mul8u_185Q", "mul8u_12N4", "mul8u_17KS"),
+    "resnet8_mlperf_tiny": ("mul8u_DM1",),
+    "resnet20_cifar10": ("mul8u_NGR", "mul8u_185Q", "mul8u_12N4", "mul8u_17KS"),
+}
 WHOLE_TEST = """file = "{file}"
 layout = "NHWC"
 scale = {scale}
@@ -79,7 +83,7 @@ def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
         known = {"model": name, "samples": len(test), "float_accuracy": float(reference.mean())}
         known["int8_accuracy"] = int8.accuracy
         print(known, flush=True)
-        for multiplier in (library.find(each) for each in UNIFORM):
+        for multiplier in (library.find(each) for each in UNIFORM[name]):
             for method in METHODS:
                 began = time.perf_counter()
                 chosen = compensator.network(dict.fromkeys(layers, multiplier), method)

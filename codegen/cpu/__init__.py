@@ -1,12 +1,23 @@
 """Kernels for CPUs."""
 
-from alwann_c.codegen.cpu.conv2d import conv2d_primfunc
+from alwann_c.codegen.cpu.conv2d import conv2d_primfunc, kernel_spec
 from alwann_c.codegen.cpu.elementwise import dequantize_primfunc, quantize_primfunc
+from alwann_c.codegen.cpu.epilogue import epilogue_constants
 from alwann_c.codegen.cpu.float_conv2d import float_conv2d_primfunc
 from alwann_c.codegen.cpu.schedule import ScheduleRemaining
-from alwann_c.codegen.cpu.strategy import Gather, Panels, Permute, Strategy, choose_strategy
+from alwann_c.codegen.cpu.strategy import (
+    ByPixels,
+    Gather,
+    Panels,
+    Permute,
+    Strategy,
+    choose_strategy,
+)
+from alwann_c.codegen.cpu.table import PREPARED_SHAPE, prepare_table_primfunc
 
 __all__ = [
+    "PREPARED_SHAPE",
+    "ByPixels",
     "Gather",
     "Panels",
     "Permute",
@@ -15,6 +26,9 @@ __all__ = [
     "choose_strategy",
     "conv2d_primfunc",
     "dequantize_primfunc",
+    "epilogue_constants",
     "float_conv2d_primfunc",
+    "kernel_spec",
+    "prepare_table_primfunc",
     "quantize_primfunc",
 ]

@@ -8,7 +8,8 @@ import tvm
 
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Expr
-from alwann_c.codegen.cpu.epilogue import dequantized, quantized
+from alwann_c.codegen.cpu.epilogue import Code
+from alwann_c.codegen.cpu.machine import Machine
 from alwann_c.ir.spec import Quantization
 
 LANES = 64
@@ -43,14 +44,24 @@ def _elementwise(
 
 
 def quantize_primfunc(
-    code: Quantization, rank: int, name: str = "quantize"
+    code: Quantization,
+    rank: int,
+    target: tvm.target.Target | None = None,
+    name: str = "quantize",
 ) -> tvm.tirx.PrimFunc:
-    """(x float32, y uint8), both of the same dynamic shape of `rank` axes; `reference.quantize`."""
-    return _elementwise(name, rank, "float32", "uint8", lambda x: quantized(emit.let(x), code))
+    """(x float32, y uint8), both of the same dynamic shape of `rank` axes; `reference.quantize`.
+
+    Values are divided by the scale unless `target` has fused multiply-add (see `epilogue`).
+    """
+    chosen = Code.constant(code, target is not None and Machine.of(target).fma)
+    quantized = lambda x: chosen.quantized(emit.let(x))  # noqa: E731
+    return _elementwise(name, rank, "float32", "uint8", quantized)
 
 
 def dequantize_primfunc(
     code: Quantization, rank: int, name: str = "dequantize"
 ) -> tvm.tirx.PrimFunc:
     """(x uint8, y float32), both of the same dynamic shape; `reference.dequantize`."""
-    return _elementwise(name, rank, "uint8", "float32", lambda x: dequantized(emit.let(x), code))
+    chosen = Code.constant(code, fma=False)
+    dequantized = lambda x: chosen.dequantized(emit.let(x))  # noqa: E731
+    return _elementwise(name, rank, "uint8", "float32", dequantized)

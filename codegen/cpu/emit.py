@@ -63,8 +63,11 @@ def registers(size: int, dtype: str) -> Buffer:
 
 
 def view(buffer: Buffer, start: Expr, size: int, dtype: str) -> Buffer:
-    """`size` elements of `buffer` from `start`, addressed by a pointer of its own."""
-    pointer = I.Bind(T.address_of(buffer[start]), T.ptr(dtype))
+    """`size` elements of `dtype` in `buffer` from `start`, addressed by a pointer of its own."""
+    address = T.address_of(buffer[start])
+    if str(buffer.dtype) != dtype:
+        address = T.reinterpret(T.ptr(dtype).ty, address)
+    pointer = I.Bind(address, T.ptr(dtype))
     return I.decl_buffer((size,), dtype, data=pointer)
 
 
@@ -184,6 +187,12 @@ def product(a: Expr, b: Expr) -> Expr:
     """
     kind = typed("float32", lanes_of(a))
     return T.call_llvm_pure_intrin(kind, "llvm.arithmetic.fence", a * b)
+
+
+def fused(a: Expr, b: Expr, c: Expr) -> Expr:
+    """`a * b + c` rounded once."""
+    kind = typed("float32", lanes_of(a))
+    return T.call_llvm_pure_intrin(kind, "llvm.fma", a, b, c)
 
 
 def code_value(index: Expr, signed: bool) -> Expr:

@@ -18,7 +18,7 @@ from alwann_c.codegen.cpu.panels import (
     emit_group,
 )
 from alwann_c.codegen.cpu.ranges import CodeRanges, emit_ranges
-from alwann_c.codegen.cpu.table import CODES, PreparedTable, emit_prepared
+from alwann_c.codegen.cpu.table import CODES, PreparedTable
 from alwann_c.codegen.cpu.strategy import Panels
 
 
@@ -88,12 +88,13 @@ class Plan:
         return start + self.position(j)
 
 
-def emit_panels(operands: Operands, geometry: Geometry, strategy: Panels) -> None:
+def emit_panels(
+    operands: Operands, geometry: Geometry, strategy: Panels, table: PreparedTable
+) -> None:
     """Emit the body of the PrimFunc."""
     plan = Plan(geometry, strategy)
     codes = emit_padded(operands.x, operands.batch, geometry)
     ranges = emit_ranges(operands.x, operands.batch, geometry)
-    table = emit_prepared(operands.table, geometry.spec.signed, strategy.width)
     threads = emit.thread_count()
     pixels = emit.opaque(operands.batch * emit.i64(geometry.pixels))
     blocks = emit.i64(plan.blocks)

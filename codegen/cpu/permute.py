@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
-from alwann_c.codegen.cpu.table import CODES, BytePlanes
+from alwann_c.codegen.cpu.table import CODES, PreparedTable
 from alwann_c.codegen.cpu.transpose import select
 
 LANES = 64
@@ -114,7 +114,7 @@ def _pick(planes: Buffer, start: Expr, codes: Expr, size: int) -> Expr:
 
 
 def add_products(
-    total: ProductSum, table: BytePlanes, weight: Expr, codes: Expr, size: int
+    total: ProductSum, table: PreparedTable, weight: Expr, codes: Expr, size: int
 ) -> None:
     """Add the products of 64 codes below `size` with one weight code (int64)."""
     start = emit.let(weight * emit.i64(2 * CODES))

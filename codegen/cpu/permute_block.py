@@ -9,7 +9,8 @@ from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.permute import LANES, MAX_SUM, ByteSum, ProductSum, add_products
 from alwann_c.codegen.cpu.planes import Planes
-from alwann_c.codegen.cpu.table import CODES, BytePlanes
+from alwann_c.codegen.cpu.table import PreparedTable
+from alwann_c.codegen.cpu.transpose import transpose
 
 SIZES = (64, 128, 256)
 """Variants of the look-up: codes below each."""
@@ -33,7 +34,7 @@ class PermuteBlock:
     """
 
     operands: Operands
-    table: BytePlanes
+    table: PreparedTable
     planes: Planes
     image: Expr
     channel: Expr
@@ -48,7 +49,7 @@ class PermuteBlock:
     @staticmethod
     def allocate(
         operands: Operands,
-        table: BytePlanes,
+        table: PreparedTable,
         planes: Planes,
         image: Expr,
         channel: Expr,
@@ -65,7 +66,7 @@ class PermuteBlock:
             channel=emit.opaque(channel),
             outputs=outputs,
             vectors=emit.opaque(vectors),
-            totals=emit.scratch(vectors * (LANES * outputs), "int32"),
+            totals=emit.scratch(vectors * (LANES * outputs) + LANES, "int32"),
             codes=emit.scratch(vectors * LANES, "int32"),
             offsets=emit.scratch(taps, "int32"),
             rows=emit.scratch(taps, "int32"),
@@ -156,7 +157,7 @@ class PermuteBlock:
             add_products(total, self.table, emit.i64(weight), self._load_codes(tap, vector), size)
 
     def emit_epilogue(self) -> None:
-        """Finish and store the block."""
+        """Finish and store the block, row by row of the images."""
         spec, layout, outputs = self.operands.spec, self.planes.layout, self.outputs
         offset = emit.scratch(outputs, "int32")
         scale = emit.scratch(outputs, "float32")
@@ -164,25 +165,39 @@ class PermuteBlock:
             added = self.table.base * spec.taps
             emit.store(offset, n, self.operands.offset[self.channel + n] + added)
             emit.store(scale, n, self.operands.scale[self.channel + n])
-        pieces = [1 << b for b in reversed(range(outputs.bit_length())) if outputs >> b & 1]
-        line = emit.registers(outputs, "int32")
-        stride = emit.opaque(self.vectors * LANES)
-        with emit.serial(self.planes.images) as index:
-            with emit.serial(spec.out_height) as y:
-                row = emit.opaque(index * layout.image + y * layout.columns)
-                pixel = emit.opaque(
-                    ((self.image + emit.i64(index)) * spec.out_height + emit.i64(y))
-                    * spec.out_width
-                )
-                with emit.serial(spec.out_width) as x:
-                    for n in range(outputs):
-                        emit.store(line, emit.i32(n), self.totals[row + x + stride * n])
-                    to = (pixel + emit.i64(x)) * spec.out_channels + emit.i64(self.channel)
-                    to = emit.let(to)
+        side = 1 << (outputs - 1).bit_length()
+        square = emit.scratch(side * side, "int32")
+        with emit.serial(self.planes.images * spec.out_height) as line:
+            index, y = line // spec.out_height, line % spec.out_height
+            row = emit.opaque(index * layout.image + y * layout.columns)
+            image = self.image * emit.i64(spec.out_height) + emit.i64(line)
+            pixel = emit.opaque(image * emit.i64(spec.out_width))
+            with emit.serial(-(-spec.out_width // side)) as part:
+                x = emit.let(part * side)
+                self._emit_square(square, emit.let(row + x), side)
+                with emit.serial(T.min(emit.i32(side), spec.out_width - x)) as j:
+                    to = (pixel + emit.i64(x + j)) * emit.i64(spec.out_channels)
+                    to = emit.let(to + emit.i64(self.channel))
                     lane = 0
-                    for piece in pieces:
+                    for width in _powers(outputs):
                         at = emit.i32(lane)
-                        total = emit.load(line, at, piece) + emit.load(offset, at, piece)
-                        factor = emit.load(scale, at, piece)
+                        total = emit.load(square, j * side + at, width)
+                        total = total + emit.load(offset, at, width)
+                        factor = emit.load(scale, at, width)
                         self.operands.emit_output(total, factor, to + emit.i64(lane))
-                        lane += piece
+                        lane += width
+
+    def _emit_square(self, square: Buffer, position: Expr, side: int) -> None:
+        """square[pixel][output] = totals[output][position + pixel] for `side` pixels."""
+        stride = self.vectors * LANES
+        rows = [
+            emit.let(emit.load(self.totals, position + stride * min(n, self.outputs - 1), side))
+            for n in range(side)
+        ]
+        for j, pixel in enumerate(transpose(rows)):
+            emit.store(square, emit.i32(j * side), pixel)
+
+
+def _powers(number: int) -> list[int]:
+    """Powers of two that sum to `number`, greatest first."""
+    return [1 << bit for bit in reversed(range(number.bit_length())) if number >> bit & 1]

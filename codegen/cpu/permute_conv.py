@@ -7,6 +7,8 @@ is part of a group, and all tasks share the planes of the whole batch.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
@@ -15,7 +17,7 @@ from alwann_c.codegen.cpu.permute import LANES
 from alwann_c.codegen.cpu.permute_block import PermuteBlock
 from alwann_c.codegen.cpu.planes import BLOCK, PlaneLayout, Planes, emit_fill
 from alwann_c.codegen.cpu.strategy import Permute
-from alwann_c.codegen.cpu.table import BytePlanes
+from alwann_c.codegen.cpu.table import PreparedTable
 
 
 def _allocate(layout: PlaneLayout, images: Expr, channels: int) -> Planes:
@@ -24,17 +26,21 @@ def _allocate(layout: PlaneLayout, images: Expr, channels: int) -> Planes:
 
 
 def emit_permute(
-    operands: Operands, geometry: Geometry, strategy: Permute, table: BytePlanes
+    operands: Operands,
+    geometry: Geometry,
+    strategy: Permute,
+    table: PreparedTable,
+    most_images: int | None = None,
 ) -> None:
-    """Emit the convolution; `table` must fit."""
+    """Emit the convolution; `table` must fit. The batch is at most `most_images`."""
     if strategy.groups:
         _emit_by_image(operands, geometry, strategy, table)
     else:
-        _emit_by_output(operands, geometry, strategy, table)
+        _emit_by_output(operands, geometry, strategy, table, most_images)
 
 
 def _emit_by_image(
-    operands: Operands, geometry: Geometry, strategy: Permute, table: BytePlanes
+    operands: Operands, geometry: Geometry, strategy: Permute, table: PreparedTable
 ) -> None:
     """A task per image and block of groups."""
     spec, layout = geometry.spec, PlaneLayout(geometry, compact=False)
@@ -75,11 +81,17 @@ def _emit_by_image(
 
 
 def _emit_by_output(
-    operands: Operands, geometry: Geometry, strategy: Permute, table: BytePlanes
+    operands: Operands,
+    geometry: Geometry,
+    strategy: Permute,
+    table: PreparedTable,
+    most_images: int | None,
 ) -> None:
     """A task per block of output channels, for the whole batch."""
     spec, layout = geometry.spec, PlaneLayout(geometry, compact=True)
-    planes = _allocate(layout, emit.i32(operands.batch), spec.in_channels)
+    images = emit.i32(operands.batch)
+    room = images if most_images is None else emit.i32(most_images)
+    planes = replace(_allocate(layout, room, spec.in_channels), images=images)
     with emit.parallel(emit.i64(-(-spec.in_channels // BLOCK))) as part:
         first = emit.opaque(emit.i32(part) * BLOCK)
         count = emit.opaque(T.min(emit.i32(BLOCK), spec.in_channels - first))

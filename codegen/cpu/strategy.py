@@ -75,7 +75,42 @@ class Permute:
         return "permute"
 
 
-Strategy = Gather | Panels | Permute
+@dataclass(frozen=True)
+class ByPixels:
+    """Two strategies, chosen at run time by the number of output pixels of the whole batch.
+
+    Building panels costs the same for one pixel as for thousands.
+
+    Attributes:
+        few: for at most `limit` pixels.
+        many: for more, and for tables that `few` cannot use.
+        limit: number of output pixels.
+    """
+
+    few: Gather | Permute
+    many: Panels
+    limit: int
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return f"{self.many.name}, {self.few.name} up to {self.limit} pixels"
+
+
+Strategy = Gather | Panels | Permute | ByPixels
+
+FEW_PIXELS = 512
+"""Pixels up to which permutes beat panels; measured on CIFAR and ImageNet layers."""
+
+FEWER_PIXELS = 64
+"""Pixels up to which look-ups in memory beat panels."""
+
+
+def _lanes(channels: int, vector_bytes: int) -> int:
+    """Lanes of a panel; a row costs about as much as its lanes and half a vector more."""
+    half = vector_bytes // 4
+    choices = [half, 2 * half, 3 * half, 4 * half]
+    return min(choices, key=lambda lanes: (-(-channels // lanes) * (lanes + half), -lanes))
 
 
 def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
@@ -83,8 +118,8 @@ def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
     machine = Machine.of(target)
     per_group = spec.out_channels // spec.groups
     if per_group < 8:
-        return Gather()
-    half = machine.vector_bytes // 4
-    widest = machine.vector_bytes
-    lanes = min(widest, -(-per_group // half) * half)
-    return Panels(lanes, machine.vector_bytes // 2)
+        return Permute(groups=max(16 // per_group, 1)) if machine.byte_permute else Gather()
+    panels = Panels(_lanes(per_group, machine.vector_bytes), machine.vector_bytes // 2)
+    if machine.byte_permute:
+        return ByPixels(Permute(outputs=8 if per_group < 64 else 16), panels, FEW_PIXELS)
+    return ByPixels(Gather(), panels, FEWER_PIXELS)
