@@ -56,8 +56,14 @@ def totals(tile: Tile, pixel: Expr, lanes: int) -> Expr:
 
 
 def _emit_rows(
-    tile: Tile, store: PanelStore, lanes: int, group: Group, size: int, offset: Expr,
-    length: int, unroll: int,
+    tile: Tile,
+    store: PanelStore,
+    lanes: int,
+    group: Group,
+    size: int,
+    offset: Expr,
+    length: int,
+    unroll: int,
 ) -> None:
     """Sum `length` rows at a time in int16, widen, add to the accumulators.
 
@@ -94,28 +100,32 @@ def _emit_rows(
 
 
 def _emit_lookups(
-    tile: Tile, store: PanelStore, block: Block, table: PreparedTable, group: Group, offset: Expr,
+    tile: Tile,
+    store: PanelStore,
+    block: Block,
+    table: PreparedTable,
+    group: Group,
+    offset: Expr,
     signed: bool,
 ) -> None:
     """Add products straight from the table, for rows that do not fit int16."""
     lanes, half = block.lanes, block.lanes // 2
-    with emit.serial(tile.count) as pixel:
-        with emit.serial(group.size) as t:
-            position = tile.image + emit.i64(tile.base[pixel] + offset + t)
-            code = emit.let(emit.i32(tile.code(position)))
-            value = emit.let(emit.code_value(code, signed))
-            place = emit.let((tile.first + pixel) * lanes)
+    with emit.serial(tile.count) as pixel, emit.serial(group.size) as t:
+        position = tile.image + emit.i64(tile.base[pixel] + offset + t)
+        code = emit.let(emit.i32(tile.code(position)))
+        value = emit.let(emit.code_value(code, signed))
+        place = emit.let((tile.first + pixel) * lanes)
 
-            def product(lane: Expr) -> Expr:
-                weight = store.codes[(group.local + t) * lanes + lane]
-                return table.table[code * CODES + weight] - block.zero[lane] * value
+        def product(lane: Expr) -> Expr:
+            weight = store.codes[(group.local + t) * lanes + lane]
+            return table.table[code * CODES + weight] - block.zero[lane] * value
 
-            with emit.serial(half) as n:
-                even, odd = product(n * 2), emit.let(product(n * 2 + 1))
-                packed, upper = emit.let(place + n), emit.let(place + half + n)
-                total = tile.accumulators[packed] + even + (odd << 16)
-                emit.store(tile.accumulators, packed, total)
-                emit.store(tile.accumulators, upper, tile.accumulators[upper] + odd)
+        with emit.serial(half) as n:
+            even, odd = product(n * 2), emit.let(product(n * 2 + 1))
+            packed, upper = emit.let(place + n), emit.let(place + half + n)
+            total = tile.accumulators[packed] + even + (odd << 16)
+            emit.store(tile.accumulators, packed, total)
+            emit.store(tile.accumulators, upper, tile.accumulators[upper] + odd)
 
 
 def emit_accumulate(
@@ -154,8 +164,6 @@ def emit_accumulate(
         def rows() -> None:
             _emit_rows(tile, store, block.lanes, group, size, offset, length, unroll)
 
-        emit.branch(
-            T.And(mode == index, group.size == size), rows, lambda: choose(rest[1:])
-        )
+        emit.branch(T.And(mode == index, group.size == size), rows, lambda: choose(rest[1:]))
 
     choose(cases)

@@ -61,9 +61,10 @@ def conv2d_primfunc(
     chosen = choose_strategy(spec, target) if strategy is None else strategy
 
     def body() -> None:
-        operands, geometry = Operands.declare(
-            spec, prepared=prepared, constants=constants, fma=machine.fma
-        ), Geometry(spec)
+        operands, geometry = (
+            Operands.declare(spec, prepared=prepared, constants=constants, fma=machine.fma),
+            Geometry(spec),
+        )
         if isinstance(chosen, Gather):
             emit_gather(operands, geometry, chosen)
             return

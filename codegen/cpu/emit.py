@@ -27,9 +27,7 @@ def build(name: str, body: Any) -> tvm.tirx.PrimFunc:
     """Run `body()` inside a fresh PrimFunc and return it."""
     with IRBuilder() as builder, I.prim_func(s_tir=True):
         I.func_name(name)
-        I.func_attr(
-            {"tirx.noalias": True, "tirx.is_scheduled": True, "global_symbol": name}
-        )
+        I.func_attr({"tirx.noalias": True, "tirx.is_scheduled": True, "global_symbol": name})
         body()
     return builder.get()
 

@@ -73,7 +73,9 @@ class Code:
         """Of numbers known now."""
         scale = np.float32(_checked(code).scale)
         inverse = T.float32(float(np.float32(1) / scale)) if fma else None
-        return Code(T.float32(float(scale)), inverse, T.float32(float(code.zero_point)), code.signed)
+        return Code(
+            T.float32(float(scale)), inverse, T.float32(float(code.zero_point)), code.signed
+        )
 
     @staticmethod
     def variable(values: Buffer, first: int, signed: bool, fma: bool) -> Code:
@@ -142,9 +144,7 @@ class Finish:
             clip = emit.let(constants[4]), emit.let(constants[5])
         return Finish(epilogue, code(epilogue.output, 0), code(epilogue.residual_code, 2), clip)
 
-    def lanes(
-        self, accumulators: Expr, scale: Expr, residual: Buffer | None, start: Expr
-    ) -> Expr:
+    def lanes(self, accumulators: Expr, scale: Expr, residual: Buffer | None, start: Expr) -> Expr:
         """Output lanes from int32 accumulators (offset included).
 
         Args:

@@ -7,7 +7,9 @@ from alwann_c.codegen.cpu.emit import Buffer, Expr
 from alwann_c.codegen.cpu.geometry import Geometry
 
 
-def emit_padded(x: Buffer, batch: Expr, geometry: Geometry, fill_value: Expr | None = None) -> Buffer:
+def emit_padded(
+    x: Buffer, batch: Expr, geometry: Geometry, fill_value: Expr | None = None
+) -> Buffer:
     """Flat [batch, padded_height, padded_width, c]; padding is `fill_value`, or the zero point.
 
     `x` is the flat [batch, height, width, c] input, returned as it is if nothing is padded.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from alwann_c.codegen.cpu import emit
@@ -18,8 +17,8 @@ from alwann_c.codegen.cpu.panels import (
     emit_group,
 )
 from alwann_c.codegen.cpu.ranges import CodeRanges, emit_ranges
-from alwann_c.codegen.cpu.table import CODES, PreparedTable
 from alwann_c.codegen.cpu.strategy import Panels
+from alwann_c.codegen.cpu.table import CODES, PreparedTable
 
 
 @dataclass(frozen=True)

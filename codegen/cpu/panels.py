@@ -9,8 +9,9 @@ For a group of taps the panel is stored [a][tap][lane].
 
 **When int16 sums are exact.** With the table's error `e(a, w) = M(a, w) - a * w`, a row is
 `(w - z_w) * a + e(a, w)`, so its range is bounded by the slope, the range of codes that occur in the
-tap's input channel, and the extremes of e over a; the latter are found once per call. If these bounds, for S consecutive taps, sum to at most
-32767, S rows can be added in int16 without overflow. Tables and weights are run-time inputs, so the
+tap's input channel, and the extremes of e over a; the latter are found once per call. If these
+bounds, for S consecutive taps, sum to at most 32767, S rows can be added in int16 without overflow.
+Tables and weights are run-time inputs, so the
 bound is checked here, at run time, for each group of taps; the result is the group's *mode*.
 
 **Widening.** Seen as int32, two neighbouring lanes of a sum of rows are `odd * 65536 + even`, provided
@@ -197,15 +198,12 @@ def emit_group(
         length = T.Select(mode == index, emit.i32(candidate), length)
     length = emit.let(length)
     with emit.when(mode < len(store.segments)):
-        with emit.serial(group.size) as t:
-            with emit.serial(lanes) as n:
-                here = emit.let(t * lanes + n)
-                starts = T.And(t % length == 0, n % 2 == 0)
-                center = emit.let(
-                    store.center[here] - T.Select(starts, emit.i32(BIAS), emit.i32(0))
-                )
-                emit.store(store.shift, here, T.cast(center, "int16"))
-                emit.store(block.offset, n, block.offset[n] + center)
+        with emit.serial(group.size) as t, emit.serial(lanes) as n:
+            here = emit.let(t * lanes + n)
+            starts = T.And(t % length == 0, n % 2 == 0)
+            center = emit.let(store.center[here] - T.Select(starts, emit.i32(BIAS), emit.i32(0)))
+            emit.store(store.shift, here, T.cast(center, "int16"))
+            emit.store(block.offset, n, block.offset[n] + center)
         _emit_panel(store, block, table, ranges, group, signed, width)
 
 

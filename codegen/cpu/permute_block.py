@@ -96,9 +96,7 @@ class PermuteBlock:
         self._emit_code_sums()
 
     def _load_codes(self, tap: Expr, vector: Expr) -> Expr:
-        return emit.let(
-            emit.load(self.planes.codes, self.offsets[tap] + vector * LANES, LANES)
-        )
+        return emit.let(emit.load(self.planes.codes, self.offsets[tap] + vector * LANES, LANES))
 
     def _emit_code_sums(self) -> None:
         spec = self.operands.spec

@@ -101,9 +101,7 @@ def _emit_by_output(
 
     def block(group: Expr, within: Expr, outputs: int) -> None:
         channel = emit.opaque(group * geometry.group_out + within)
-        kernel = PermuteBlock.allocate(
-            operands, table, planes, emit.i64(0), channel, outputs
-        )
+        kernel = PermuteBlock.allocate(operands, table, planes, emit.i64(0), channel, outputs)
         kernel.emit_taps(group * geometry.group_in)
         with emit.serial(outputs) as n:
             kernel.emit_sums(n)

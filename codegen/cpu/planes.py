@@ -79,9 +79,13 @@ class PlaneLayout:
         """Where the run of tap (i, j) starts in a channel."""
         spec = self.geometry.spec
         down, across = i * spec.dilation[0], j * spec.dilation[1]
-        copy, shift = (j, emit.i32(0)) if self.compact else (
-            across % spec.strides[1],
-            across // spec.strides[1],
+        copy, shift = (
+            (j, emit.i32(0))
+            if self.compact
+            else (
+                across % spec.strides[1],
+                across // spec.strides[1],
+            )
         )
         phase = down % spec.strides[0] * self.column_copies + copy
         return phase * (images * self.image) + down // spec.strides[0] * self.columns + shift
@@ -135,10 +139,9 @@ def _emit_transposed(
     """flat[c][i] = x[source + i * channels + c] for c < count (at most `BLOCK`), i < size."""
 
     def slowly(begin: int) -> None:
-        with emit.serial(count) as c:
-            with emit.serial(size, begin) as i:
-                code = x[source + emit.i64(i * channels + c)]
-                emit.store(flat, c * size + i, code)
+        with emit.serial(count) as c, emit.serial(size, begin) as i:
+            code = x[source + emit.i64(i * channels + c)]
+            emit.store(flat, c * size + i, code)
 
     def quickly() -> None:
         with emit.serial(size // BLOCK) as part:

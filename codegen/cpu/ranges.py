@@ -8,7 +8,6 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
 
-
 PARTS = 8
 """Parallel tasks of the search for extremes."""
 
@@ -54,9 +53,8 @@ def emit_ranges(x: Buffer, batch: Expr, geometry: Geometry) -> CodeRanges:
     with emit.serial(channels) as c:
         emit.store(low, c, emit.i32(127 if spec.signed else 255))
         emit.store(high, c, emit.i32(-128 if spec.signed else 0))
-    with emit.serial(PARTS * spec.width) as column:
-        with emit.serial(channels) as c:
-            at = emit.let(column * channels + c)
-            emit.store(low, c, T.min(low[c], emit.i32(least[at])))
-            emit.store(high, c, T.max(high[c], emit.i32(most[at])))
+    with emit.serial(PARTS * spec.width) as column, emit.serial(channels) as c:
+        at = emit.let(column * channels + c)
+        emit.store(low, c, T.min(low[c], emit.i32(least[at])))
+        emit.store(high, c, T.max(high[c], emit.i32(most[at])))
     return CodeRanges(low, high)

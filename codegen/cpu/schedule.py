@@ -111,9 +111,7 @@ def scheduled(func: PrimFunc, lanes: int) -> PrimFunc:
 class ScheduleRemaining:
     """Schedules every PrimFunc of a module that has no schedule yet, for the current target."""
 
-    def transform_module(
-        self, mod: tvm.IRModule, _: tvm.transform.PassContext
-    ) -> tvm.IRModule:
+    def transform_module(self, mod: tvm.IRModule, _: tvm.transform.PassContext) -> tvm.IRModule:
         """New module; functions marked `tirx.is_scheduled` are left alone."""
         target = tvm.target.Target.current(allow_none=True) or tvm.target.Target("llvm")
         lanes = Machine.of(target).vector_bytes // 4

@@ -108,7 +108,7 @@ FEWER_PIXELS = 64
 
 def _lanes(channels: int, vector_bytes: int) -> int:
     """Lanes of a panel; a row costs about as much as its lanes and half a vector more."""
-    half = vector_bytes // 4
+    half = max(vector_bytes // 4, 8)  # panels are built from transposed blocks 8 wide
     choices = [half, 2 * half, 3 * half, 4 * half]
     return min(choices, key=lambda lanes: (-(-channels // lanes) * (lanes + half), -lanes))
 

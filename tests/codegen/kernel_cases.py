@@ -62,7 +62,9 @@ def random_operands(
     """Operands with weight codes at most `spread / 2` from the middle of their range."""
     n, epilogue = spec.out_channels, spec.epilogue
     middle = 0 if spec.signed else 128
-    codes = rng.integers(-(spread // 2), spread // 2, (*spec.kernel, spec.in_channels // spec.groups, n))
+    codes = rng.integers(
+        -(spread // 2), spread // 2, (*spec.kernel, spec.in_channels // spec.groups, n)
+    )
     low, high = (-128, 128) if spec.signed else (0, 256)
     zero_point = rng.integers(low, high, n) if rng.random() < 0.5 else np.full(n, middle)
     shape = (batch, spec.out_height, spec.out_width, n)

@@ -13,7 +13,7 @@ from kernel_cases import TABLES, Kernel, exact_table, random_operands
 
 from alwann_c.codegen.cpu.conv2d import conv2d_primfunc
 from alwann_c.codegen.cpu.pipeline import TIR_PIPELINE
-from alwann_c.codegen.cpu.strategy import Gather, Panels, Strategy, choose_strategy
+from alwann_c.codegen.cpu.strategy import ByPixels, Gather, Panels, Strategy, choose_strategy
 from alwann_c.codegen.machine import host_target
 from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
 
@@ -152,7 +152,9 @@ def test_other_targets(cpu: str, needs: set[str]) -> None:
 
 def test_compiles_for_neon() -> None:
     """Cross-compilation to 64-bit Arm."""
-    target = tvm.target.Target({"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a76"})
+    target = tvm.target.Target(
+        {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a76"}
+    )
     spec = ConvSpec(8, 8, 16, 32, (3, 3), padding=(1, 1, 1, 1), epilogue=QUANTIZED)
     module = tvm.IRModule({"conv2d": conv2d_primfunc(spec, target)})
     assembly = tvm.compile(module, target, tir_pipeline=TIR_PIPELINE).mod.inspect_source("asm")
@@ -160,9 +162,11 @@ def test_compiles_for_neon() -> None:
 
 
 def test_strategy_follows_shape_and_target() -> None:
-    """Panels where a row of products fills a vector, otherwise look-ups."""
+    """Panels for many pixels where a row of products fills a vector, otherwise look-ups."""
     dense, depthwise = ConvSpec(8, 8, 16, 64, (3, 3)), ConvSpec(8, 8, 16, 16, (3, 3), groups=16)
     narrow = tvm.target.Target({"kind": "llvm", "mcpu": "haswell"})
-    assert isinstance(choose_strategy(dense, TARGET), Panels)
-    assert choose_strategy(dense, narrow).lanes <= 32
-    assert isinstance(choose_strategy(depthwise, TARGET), Gather)
+    chosen = choose_strategy(dense, narrow)
+    assert isinstance(chosen, ByPixels)
+    assert isinstance(chosen.few, Gather)
+    assert chosen.many.lanes <= 32
+    assert isinstance(choose_strategy(depthwise, narrow), Gather)

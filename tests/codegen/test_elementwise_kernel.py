@@ -37,13 +37,17 @@ def test_equals_reference(
     scale: float, zero_point: int, signed: bool, shape: list[int], seed: int
 ) -> None:
     """Random values, ties between two codes and their neighbours, far out of range."""
-    code = Quantization(scale, min(max(zero_point, -128 if signed else 0), 127 if signed else 255), signed)
+    code = Quantization(
+        scale, min(max(zero_point, -128 if signed else 0), 127 if signed else 255), signed
+    )
     rng = np.random.default_rng(seed)
     ties = (rng.integers(-300, 300, shape) + 0.5).astype(np.float32) * np.float32(scale)
     near = np.nextafter(ties, rng.choice([-np.inf, np.inf], shape).astype(np.float32))
     wide = rng.normal(0, 200 * scale, shape).astype(np.float32)
     far = (rng.choice([-1, 1], shape) * 10.0 ** rng.uniform(-30, 30, shape)).astype(np.float32)
-    x = np.where(rng.random(shape) < 0.9, np.choose(rng.integers(0, 3, shape), [ties, near, wide]), far)
+    x = np.where(
+        rng.random(shape) < 0.9, np.choose(rng.integers(0, 3, shape), [ties, near, wide]), far
+    )
     x = x.astype(np.float32)
     found = _run(quantize_primfunc(code, len(shape)), x, np.uint8)
     np.testing.assert_array_equal(found, reference.quantize(x, code))
