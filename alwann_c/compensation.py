@@ -88,7 +88,15 @@ class Compensator:
     the search, which asks for it thousands of times); `network` compensates a whole assignment.
     """
 
-    def __init__(self, quantized: QuantizedModel, *, images: int = FIT_IMAGES) -> None:
+    def __init__(
+        self,
+        quantized: QuantizedModel,
+        *,
+        images: int = FIT_IMAGES,
+        quick: Effort = QUICK,
+        thorough: Effort = THOROUGH,
+    ) -> None:
+        self.quick, self.thorough = quick, thorough
         self.quantized = quantized
         self.store = OperandStore()
         self._images = quantized.calibration.images(0, images)
@@ -156,11 +164,11 @@ class Compensator:
             if not self._exact:
                 codes = self.quantized.network.run_probed(self._images).codes
                 self._exact = {
-                    other: self._data(self.quantized.layers[other], given, QUICK)
+                    other: self._data(self.quantized.layers[other], given, self.quick)
                     for other, given in codes.items()
                 }
             data = self._exact[name]
-            self._cache[key] = self._fit(layer, multiplier, method, data, QUICK.sweeps)
+            self._cache[key] = self._fit(layer, multiplier, method, data, self.quick.sweeps)
         return self._cache[key]
 
     def preload(
@@ -188,9 +196,9 @@ class Compensator:
                 chosen[name] = self._prefixes[prefix]
             else:
                 codes = network.run_probed(self._images, bound, [name]).codes[name]
-                data = self._data(layer, codes, THOROUGH)
+                data = self._data(layer, codes, self.thorough)
                 chosen[name] = self._fit(
-                    layer, multiplier, method, data, THOROUGH.sweeps
+                    layer, multiplier, method, data, self.thorough.sweeps
                 ).approximation
                 self._prefixes[prefix] = chosen[name]
             bound[name] = self.store.operands(layer, chosen[name])

@@ -15,7 +15,7 @@ from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.atomic import output_folder, write_json
 from alwann_c.builder import build, make_plan, write_module
 from alwann_c.codegen.build import resolve_device
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
 from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Timed, float_correct, network_correct
@@ -57,6 +57,8 @@ class SearchOptions:
     seed: int = 0
     search_images: int = 1000
     refine: int = 16
+    quick: Effort = QUICK
+    thorough: Effort = THOROUGH
 
 
 @dataclass
@@ -126,11 +128,13 @@ def search(
         reference = float_correct(quantized.model, data)
         int8 = network_correct(quantized.network, data)
     say(f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images")
-    compensator = Compensator(quantized)
+    compensator = Compensator(quantized, quick=options.quick, thorough=options.thorough)
     few = data.limited(options.search_images)
     pool: Pool = LocalPool(accelerator, compensator, few, "full")
     if client is not None:
-        pool = DaskPool(client, worker_setup(accelerator, library, exclusions, few, "full"))
+        pool = DaskPool(
+            client, worker_setup(accelerator, library, exclusions, few, "full", options.quick)
+        )
     with clock.stage("sensitivity"):
         names, errors = _sensitivity(accelerator, pool, say)
     first = _first_population(accelerator, names, errors, options)
@@ -277,6 +281,7 @@ def compile_model(
         "codes": codes_hash(quantized),
         "layers": ", ".join(approximable),
         "library": library_identity(library)["sha256"],
+        "effort": str(options.quick),
         "tool": TOOL,
     }
     with ExitStack() as stack:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
 from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console, table
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import Compensator, Effort
 from alwann_c.compiler import CompileResult, SearchOptions, compile_model
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import load_module
@@ -84,14 +85,13 @@ def inspect(arguments: Any, console: Console) -> int:
     return 0
 
 
-def _options(arguments: Any, max_drop: float, refine: int = 16) -> SearchOptions:
+def _options(arguments: Any, max_drop: float) -> SearchOptions:
     return SearchOptions(
         max_drop=max_drop,
         population=arguments.population,
         generations=arguments.generations,
         seed=arguments.seed,
         search_images=arguments.search_images,
-        refine=refine,
     )
 
 
@@ -157,7 +157,12 @@ def demo(arguments: Any, console: Console) -> int:
             search_data=shipped / "search.toml",
             test=shipped / "test.toml",
             output=arguments.output,
-            options=_options(arguments, 0.01, refine=6),
+            options=replace(
+                _options(arguments, 0.01),
+                refine=6,
+                quick=Effort(rows=8_192, sweeps=1),
+                thorough=Effort(rows=32_768, sweeps=2),
+            ),
             command="alwann-c demo",
             say=console.progress,
         )

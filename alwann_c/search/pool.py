@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.codegen.machine import available_cores
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import QUICK, Compensator, Effort
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
 from alwann_c.libraries import library_identity
@@ -94,6 +94,7 @@ class WorkerSetup:
     exclusions: Exclusions
     data: Dataset
     method: Method
+    quick: Effort
 
     def build(self) -> LocalPool:
         """Compiles the network on the worker."""
@@ -103,7 +104,8 @@ class WorkerSetup:
             model = load(path)
         quantized = quantize(model, self.calibration, self.scheme, images=self.calibration_images)
         accelerator = place(quantized, self.target, self.library, self.exclusions)
-        return LocalPool(accelerator, Compensator(quantized), self.data, self.method)
+        compensator = Compensator(quantized, quick=self.quick)
+        return LocalPool(accelerator, compensator, self.data, self.method)
 
 
 _BUILT: dict[str, LocalPool] = {}
@@ -196,6 +198,7 @@ def worker_setup(
     exclusions: Exclusions,
     data: Dataset,
     method: Method,
+    quick: Effort = QUICK,
 ) -> WorkerSetup:
     """Everything a worker needs to evaluate candidates of `accelerator` on `data`."""
     quantized = accelerator.quantized
@@ -212,6 +215,7 @@ def worker_setup(
         accelerator.target.model_dump_json(),
         library_identity(library)["sha256"],
         method,
+        str(quick),
     )
     return WorkerSetup(
         hashlib.sha256("/".join(parts).encode()).hexdigest(),
@@ -225,4 +229,5 @@ def worker_setup(
         exclusions,
         data,
         method,
+        quick,
     )
