@@ -93,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = command("demo", "the main job on the shipped model, data, library and target")
     demo.add_argument("-o", "--output", default="demo-output", metavar="DIR")
-    _effort(demo, 20, 8)
+    _effort(demo, 20, 6)
 
     inspect = command("inspect", "layers, shapes, MACs, approximable or why not")
     inspect.add_argument("model", metavar="MODEL")

@@ -159,7 +159,7 @@ def demo(arguments: Any, console: Console) -> int:
             output=arguments.output,
             options=replace(
                 _options(arguments, 0.01),
-                refine=6,
+                refine=5,
                 quick=Effort(rows=8_192, sweeps=1),
                 thorough=Effort(rows=32_768, sweeps=2),
             ),
