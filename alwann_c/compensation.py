@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+import tvm
 from threadpoolctl import threadpool_limits
 
 from alwann_c.codegen.float_network import FloatNetwork
-from alwann_c.codegen.network import Operands, bind
+from alwann_c.codegen.network import Operands, bind, prepared
 from alwann_c.codegen.tap_residual import TapKernels
 from alwann_c.ir.rewrite import apply
 from alwann_c.ir.spec import ConvSpec
@@ -60,25 +62,21 @@ FIT_IMAGES = 512
 HELD_BACK_SHARE = 0.25
 
 
-class OperandStore:
-    """Device tensors of approximations; equal tables are shared."""
+@lru_cache(maxsize=256)
+def _device_table(multiplier: Multiplier) -> tvm.runtime.Tensor:
+    return prepared(multiplier.table, multiplier.signed)
 
-    def __init__(self) -> None:
-        self._tables: dict[str, Operands] = {}
 
-    def operands(self, layer: LayerCodes, approximation: LayerApproximation) -> Operands:
-        """Run-time operands of a layer."""
-        key = approximation.multiplier.content_hash
-        known = self._tables.get(key)
-        made = bind(
-            approximation.weight,
-            approximation.multiplier.table if known is None else known.table,
-            layer.weight_zero_point,
-            approximation.offset,
-            approximation.scale,
-        )
-        self._tables.setdefault(key, made)
-        return made
+def bound(layer: LayerCodes, approximation: LayerApproximation) -> Operands:
+    """Run-time operands of a layer; equal tables are shared."""
+    multiplier = approximation.multiplier
+    return bind(
+        approximation.weight,
+        _device_table(multiplier),
+        layer.weight_zero_point,
+        approximation.offset,
+        approximation.scale,
+    )
 
 
 class Compensator:
@@ -98,7 +96,6 @@ class Compensator:
     ) -> None:
         self.quick, self.thorough = quick, thorough
         self.quantized = quantized
-        self.store = OperandStore()
         self._images = quantized.calibration.images(0, images)
         if len(self._images) == 1:  # it serves for fitting and for choosing
             self._images = np.repeat(self._images, 2, axis=0)
@@ -182,7 +179,7 @@ class Compensator:
     ) -> dict[str, LayerApproximation]:
         """Compensations of the assigned layers, in order, upstream approximation included."""
         chosen: dict[str, LayerApproximation] = {}
-        bound: dict[str, Operands] = {}
+        run_time: dict[str, Operands] = {}
         network = self.quantized.network
         prefix: tuple[str, ...] = (method,)
         for name in network.layer_names:
@@ -195,11 +192,11 @@ class Compensator:
             elif prefix in self._prefixes:
                 chosen[name] = self._prefixes[prefix]
             else:
-                codes = network.run_probed(self._images, bound, [name]).codes[name]
+                codes = network.run_probed(self._images, run_time, [name]).codes[name]
                 data = self._data(layer, codes, self.thorough)
                 chosen[name] = self._fit(
                     layer, multiplier, method, data, self.thorough.sweeps
                 ).approximation
                 self._prefixes[prefix] = chosen[name]
-            bound[name] = self.store.operands(layer, chosen[name])
+            run_time[name] = bound(layer, chosen[name])
         return chosen

@@ -15,6 +15,7 @@ import tvm
 from alwann_c.atomic import replacing
 from alwann_c.codegen.lower import lower
 from alwann_c.codegen.machine import host_target, use_all_cores, without_native_warnings
+from alwann_c.codegen.parallel_build import compile_lowered
 from alwann_c.errors import InputError
 
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang", "cc")
@@ -45,7 +46,7 @@ def resolve_device(device: str) -> tvm.target.Target:
 def compile_module(mod: tvm.IRModule, target: tvm.target.Target) -> Any:
     """Relax executable of a module with all operands constant."""
     use_all_cores()
-    return tvm.compile(lower(mod, target), target, relax_pipeline=None)
+    return compile_lowered(lower(mod, target), target)
 
 
 def _linker(options: Sequence[str]) -> Any:

@@ -11,6 +11,7 @@ from tvm import relax
 
 from alwann_c.codegen.lower import lower
 from alwann_c.codegen.machine import host_target, use_all_cores
+from alwann_c.codegen.parallel_build import compile_lowered
 
 Float32 = npt.NDArray[np.float32]
 
@@ -23,7 +24,7 @@ class FloatNetwork:
     ) -> None:
         use_all_cores()
         target = target or host_target()
-        executable = tvm.compile(lower(mod, target), target, relax_pipeline=None)
+        executable = compile_lowered(lower(mod, target), target, load=True)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
         self.batch = batch
 

@@ -13,6 +13,8 @@ from alwann_c.codegen import cpu
 from alwann_c.ir import ops
 from alwann_c.ir.spec import ConvSpec
 
+_TABLE = 1 + ops.LAYER_OPERANDS.index("table")
+
 Legalizer = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 
 
@@ -22,6 +24,7 @@ class _Kernels:
     def __init__(self, target: tvm.target.Target) -> None:
         self.target = target
         self._added: dict[tuple[Any, ...], tvm.ir.GlobalVar] = {}
+        self._tables: dict[tuple[bytes, bool], tvm.ir.GenericConst] = {}
 
     def _call(
         self,
@@ -36,10 +39,25 @@ class _Kernels:
         return relax.call_tir(self._added[key], args or list(call.args), out_ty=call.ty)
 
     def conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-        """`alwann.conv2d` -> product-panel kernel."""
+        """`alwann.conv2d` -> kernel of this package, shared by layers of equal shape."""
         spec = ops.conv_spec(call)
-        make = lambda: cpu.conv2d_primfunc(spec, self.target)  # noqa: E731
-        return self._call(builder, call, ("alwann_conv2d_", spec), make)
+        shared = cpu.kernel_spec(spec)
+        make = lambda: cpu.conv2d_primfunc(shared, self.target, constants=True)  # noqa: E731
+        args, count = list(call.args), 1 + len(ops.LAYER_OPERANDS)
+        args[_TABLE] = self._prepared(args[_TABLE], spec.signed)
+        numbers = relax.const(cpu.epilogue_constants(spec.epilogue))
+        args = [*args[:count], numbers, *args[count:]]
+        return self._call(builder, call, ("alwann_conv2d_", shared), make, args)
+
+    def _prepared(self, table: relax.Expr, signed: bool) -> relax.Expr:
+        """A constant table as kernels want it, made once; run-time tables come prepared."""
+        if not isinstance(table, tvm.ir.GenericConst):
+            return table
+        products = table.value.numpy()
+        key = (products.tobytes(), signed)
+        if key not in self._tables:
+            self._tables[key] = relax.const(cpu.prepare_table(products, signed))
+        return self._tables[key]
 
     def dense(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.dense` -> the convolution kernel on a 1 x 1 image."""
@@ -92,8 +110,10 @@ class _Kernels:
 
 
 def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
-    """Module ready for `tvm.compile(..., relax_pipeline=None)`, every operator a scheduled TIR
-    function."""
+    """Module ready for `parallel_build.compile_lowered`, every operator a scheduled TIR function.
+
+    Tables of integer layers are constants [256, 256], or parameters of `cpu.PREPARED_SHAPE`.
+    """
     kernels = _Kernels(target)
     own: dict[str, Legalizer] = {
         ops.CONV2D: kernels.conv2d,

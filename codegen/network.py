@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import tvm
 from tvm import relax
 
+from alwann_c.codegen import cpu
 from alwann_c.codegen.lower import lower
 from alwann_c.codegen.machine import host_target, use_all_cores
+from alwann_c.codegen.parallel_build import compile_lowered
 from alwann_c.ir import ops
 from alwann_c.ir.rewrite import Rebuilder, bindings
 
@@ -23,7 +26,10 @@ Array = npt.NDArray[np.generic]
 
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """Run-time operands of one integer layer (`ops.LAYER_OPERANDS`), as device tensors."""
+    """Run-time operands of one integer layer (`ops.LAYER_OPERANDS`), as device tensors.
+
+    The table is a prepared one, see `prepared`.
+    """
 
     weight: tvm.runtime.Tensor
     table: tvm.runtime.Tensor
@@ -32,19 +38,27 @@ class Operands:
     scale: tvm.runtime.Tensor
 
 
+@lru_cache(maxsize=64)
+def _prepared(table: bytes, signed: bool) -> tvm.runtime.Tensor:
+    products = np.frombuffer(table, np.int32).reshape(256, 256)
+    return tvm.runtime.tensor(cpu.prepare_table(products, signed))
+
+
+def prepared(table: npt.NDArray[np.int32], signed: bool) -> tvm.runtime.Tensor:
+    """A product table as kernels want it; equal tables share one tensor."""
+    return _prepared(np.ascontiguousarray(table, np.int32).tobytes(), signed)
+
+
 def bind(
     weight: npt.NDArray[np.uint8],
-    table: npt.NDArray[np.int32] | tvm.runtime.Tensor,
+    table: tvm.runtime.Tensor,
     weight_zero_point: npt.NDArray[np.int32],
     offset: npt.NDArray[np.int32],
     scale: npt.NDArray[np.float32],
 ) -> Operands:
-    """Copies a layer's operands to the device; a table already there is shared."""
+    """Copies a layer's operands to the device; `table` is there already, see `prepared`."""
     tensor = tvm.runtime.tensor
-    shared = tensor(table) if isinstance(table, np.ndarray) else table
-    return Operands(
-        tensor(weight), shared, tensor(weight_zero_point), tensor(offset), tensor(scale)
-    )
+    return Operands(tensor(weight), table, tensor(weight_zero_point), tensor(offset), tensor(scale))
 
 
 class _Lifter(Rebuilder):
@@ -56,9 +70,10 @@ class _Lifter(Rebuilder):
         self.layers = {
             ops.layer_name(value): value for _, value in bindings(mod) if ops.is_layer(value)
         }
+        table = relax.TensorType(cpu.PREPARED_SHAPE, "int32")
         self.params = {
             name: [
-                relax.Var(f"layer{i}_{field}", call.args[1 + j].ty)
+                relax.Var(f"layer{i}_{field}", table if field == "table" else call.args[1 + j].ty)
                 for j, field in enumerate(ops.LAYER_OPERANDS)
             ]
             for i, (name, call) in enumerate(self.layers.items())
@@ -76,6 +91,14 @@ class _Lifter(Rebuilder):
 
     def results(self, result: relax.Expr) -> relax.Expr:
         return relax.Tuple([result, *self.inputs.values()]) if self.probes else result
+
+
+def _default(call: relax.Call) -> Operands:
+    """The constant operands of a layer."""
+    operands = [argument.value for argument in call.args[1 : 1 + len(ops.LAYER_OPERANDS)]]
+    place = ops.LAYER_OPERANDS.index("table")
+    operands[place] = prepared(operands[place].numpy(), ops.conv_spec(call).signed)
+    return Operands(*operands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,13 +134,8 @@ class CompiledNetwork:
         self.batch = batch
         self.layer_names = list(lifter.layers)
         self._probed = probes
-        self.defaults = {
-            name: Operands(*(argument.value for argument in call.args[1 : 1 + len(group)]))
-            for (name, call), group in zip(
-                lifter.layers.items(), lifter.params.values(), strict=True
-            )
-        }
-        executable = tvm.compile(lower(lifted, target), target, relax_pipeline=None)
+        self.defaults = {name: _default(call) for name, call in lifter.layers.items()}
+        executable = compile_lowered(lower(lifted, target), target, load=True)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
 
     def _operands(self, bindings: Mapping[str, Operands]) -> list[tvm.runtime.Tensor]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny import Case, fixed_codes, plain_text, random_multiplier, random_table
 
-from alwann_c.compensation import OperandStore
+from alwann_c.compensation import bound
 from alwann_c.errors import InputError
 from alwann_c.ir import ops
 from alwann_c.ir.interpret import interpret
@@ -47,11 +47,10 @@ def test_golden(small: Case, golden: Callable[[str, str], None]) -> None:
 def test_constants_equal_runtime_operands(small: Case) -> None:
     quantized, chosen = small.quantized, chosen_for(small)
     mod = apply(Approximate(chosen), quantized.module)
-    store = OperandStore()
-    bound = {name: store.operands(quantized.layers[name], a) for name, a in chosen.items()}
+    operands = {name: bound(quantized.layers[name], a) for name, a in chosen.items()}
     images = small.search.images[:6]
     expected = interpret(mod, images)
-    np.testing.assert_array_equal(quantized.network.run(images, bound), expected)
+    np.testing.assert_array_equal(quantized.network.run(images, operands), expected)
     assert (expected != quantized.network.run(images)).any()
 
 

@@ -10,7 +10,7 @@ import pytest
 from tiny import Case, random_multiplier, truncated
 
 from alwann_c.codegen.tap_residual import TapKernels
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import Compensator, bound
 from alwann_c.dataset import load_dataset
 from alwann_c.ir.reference import conv2d, im2col
 from alwann_c.ir.spec import ConvSpec
@@ -302,10 +302,9 @@ def test_network_compensation_recovers_outputs(small: Case, compensator: Compens
     def error(method: Method) -> float:
         chosen = compensator.network(dict.fromkeys(small.convolutions, ROUGH), method)
         assert list(chosen) == small.convolutions
-        store = compensator.store
-        bound = {n: store.operands(quantized.layers[n], a) for n, a in chosen.items()}
+        operands = {n: bound(quantized.layers[n], a) for n, a in chosen.items()}
         images = small.search.images
-        gap = quantized.network.run(images, bound) - quantized.network.run(images)
+        gap = quantized.network.run(images, operands) - quantized.network.run(images)
         return float(np.mean(gap**2))
 
     assert error("full") < 0.5 * error("alwann") < 0.6 * error("none")

@@ -20,7 +20,7 @@ from tiny import Case, make_target, random_multiplier
 import alwann_c
 from alwann_c.accelerator import place
 from alwann_c.builder import build, make_plan, write_module
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import Compensator, bound
 from alwann_c.deploy import Manifest, load_module, output_hash
 from alwann_c.errors import InputError
 from alwann_c.ir.interpret import interpret
@@ -56,8 +56,8 @@ def deployed(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     manifest = write_module(
         module, folder, quantized=quantized, plan=plan, library=library, data={}, device="cpu"
     )
-    bound = {n: compensator.store.operands(quantized.layers[n], a) for n, a in chosen.items()}
-    outputs = quantized.network.run(small.search.images, bound)
+    operands = {n: bound(quantized.layers[n], a) for n, a in chosen.items()}
+    outputs = quantized.network.run(small.search.images, operands)
     reference = interpret(apply(Approximate(chosen), quantized.module), small.search.images[:4])
     return Deployed(folder, manifest, outputs, reference)
 

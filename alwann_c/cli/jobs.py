@@ -15,7 +15,7 @@ import numpy as np
 from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
 from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console, table
-from alwann_c.compensation import Compensator, Effort
+from alwann_c.compensation import Compensator, Effort, bound
 from alwann_c.compiler import CompileResult, SearchOptions, compile_model
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import load_module
@@ -220,12 +220,12 @@ def evaluate(arguments: Any, console: Console) -> int:
                 works = [layer_work(quantized.layers[name]) for name in names]
                 exact = library.exact(signed=signed)
                 energy = relative_energy(works, [uniform] * len(works), exact)
-        bound = {
-            name: compensator.store.operands(quantized.layers[name], approximation)
+        operands = {
+            name: bound(quantized.layers[name], approximation)
             for name, approximation in chosen.items()
         }
         console.progress("evaluating the approximate network")
-        timed = network_correct(quantized.network, test, bound)
+        timed = network_correct(quantized.network, test, operands)
     result = EvaluationResult(
         float_accuracy=float(reference.mean()),
         int8_accuracy=int8.accuracy,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.codegen.machine import available_cores
-from alwann_c.compensation import QUICK, Compensator, Effort
+from alwann_c.compensation import QUICK, Compensator, Effort, bound
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
 from alwann_c.libraries import library_identity
@@ -69,13 +69,13 @@ class LocalPool:
         return [self._correct(names) for names in candidates]
 
     def _correct(self, names: Names) -> Bools:
-        quantized, store = self.accelerator.quantized, self.compensator.store
-        bound = {}
+        quantized = self.accelerator.quantized
+        operands = {}
         for layer, name in zip(self.accelerator.approximable, names, strict=True):
             multiplier = self.accelerator.multiplier(name)
             fitted = self.compensator.cached(layer, multiplier, self.method)
-            bound[layer] = store.operands(quantized.layers[layer], fitted.approximation)
-        outputs = quantized.network.run(self._images, bound)
+            operands[layer] = bound(quantized.layers[layer], fitted.approximation)
+        outputs = quantized.network.run(self._images, operands)
         return np.asarray(outputs.argmax(axis=1) == self._labels)
 
 

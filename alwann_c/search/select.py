@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import Compensator, bound
 from alwann_c.dataset import Dataset
 from alwann_c.evaluation import network_correct
 from alwann_c.passes.approximate import LayerApproximation
@@ -92,9 +92,9 @@ def approximate_correct(
     compensator: Compensator, approximations: Mapping[str, LayerApproximation], data: Dataset
 ) -> Bools:
     """Which images the network with these layers classifies correctly."""
-    quantized, store = compensator.quantized, compensator.store
-    bound = {n: store.operands(quantized.layers[n], a) for n, a in approximations.items()}
-    return network_correct(quantized.network, data, bound).correct
+    quantized = compensator.quantized
+    operands = {n: bound(quantized.layers[n], a) for n, a in approximations.items()}
+    return network_correct(quantized.network, data, operands).correct
 
 
 def refine(

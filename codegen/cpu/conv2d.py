@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import tvm
 
 from alwann_c.codegen.cpu import emit
+from alwann_c.codegen.cpu.dot_conv import emit_dot
+from alwann_c.codegen.cpu.dot_operands import DotLayout, emit_activations, emit_weights
 from alwann_c.codegen.cpu.gather import emit_gather
 from alwann_c.codegen.cpu.geometry import Geometry
 from alwann_c.codegen.cpu.machine import Machine
@@ -14,14 +16,17 @@ from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.panel_conv import emit_panels
 from alwann_c.codegen.cpu.permute_conv import emit_permute
 from alwann_c.codegen.cpu.strategy import (
+    DOT_PIXELS,
     ByPixels,
+    ByTable,
+    Dot,
     Gather,
     Panels,
     Permute,
     Strategy,
     choose_strategy,
 )
-from alwann_c.codegen.cpu.table import PREPARED_SHAPE, PreparedTable, emit_prepare, prepared_views
+from alwann_c.codegen.cpu.table import PreparedTable, prepared_views
 from alwann_c.ir.spec import ConvSpec, Quantization
 
 
@@ -30,7 +35,6 @@ def conv2d_primfunc(
     target: tvm.target.Target,
     *,
     strategy: Strategy | None = None,
-    prepared: bool = False,
     constants: bool = False,
     name: str = "conv2d",
 ) -> tvm.tirx.PrimFunc:
@@ -38,19 +42,16 @@ def conv2d_primfunc(
 
     Parameters of the PrimFunc, all run-time inputs (B >= 1 is dynamic):
 
-        x [B, h, w, c] uint8, weight [kh, kw, c/groups, n] uint8, table [256, 256] int32,
+        x [B, h, w, c] uint8, weight [kh, kw, c/groups, n] uint8, table `PREPARED_SHAPE` int32,
         weight_zero_point [n] int32, offset [n] int32, scale [n] float32,
         residual [B, ho, wo, n] float32 or uint8 (only if the epilogue has one),
         output [B, ho, wo, n] float32, or uint8 if the epilogue quantizes.
 
-    Table entries must be int16 or uint16 products (-32768..65535). If `prepared`, the third parameter
-    is instead what `prepare_table_primfunc` makes of the table, `PREPARED_SHAPE` int32: it saves each
-    layer some 10 microseconds and the code to do it itself.
+    The table comes as `prepare_table` makes it of int16 or uint16 products (-32768..65535).
 
     Args:
         spec: the convolution.
         target: LLVM target; its features choose widths, any LLVM target is right.
-        prepared: whether tables come prepared.
         constants: whether the numbers of the epilogue are a parameter, after `scale`:
             `epilogue_constants(spec.epilogue)`. Layers that differ in these numbers only can then
             share a kernel (`kernel_spec`).
@@ -61,52 +62,69 @@ def conv2d_primfunc(
     chosen = choose_strategy(spec, target) if strategy is None else strategy
 
     def body() -> None:
-        operands, geometry = (
-            Operands.declare(spec, prepared=prepared, constants=constants, fma=machine.fma),
-            Geometry(spec),
-        )
-        if isinstance(chosen, Gather):
-            emit_gather(operands, geometry, chosen)
-            return
-        blob = operands.table
-        if not prepared:
-            blob = emit.scratch(PREPARED_SHAPE[0] * PREPARED_SHAPE[1], "int32")
-            emit_prepare(operands.table, blob, spec.signed, machine.vector_bytes // 2)
-        table = prepared_views(blob)
-        if isinstance(chosen, Panels):
-            emit_panels(operands, geometry, chosen, table)
-        elif isinstance(chosen, Permute):
-            emit.branch(
-                table.fits,
-                lambda: emit_permute(operands, geometry, chosen, table),
-                lambda: emit_gather(operands, geometry, Gather()),
-            )
-        else:
-            _emit_by_pixels(operands, geometry, chosen, table)
+        operands = Operands.declare(spec, constants=constants, fma=machine.fma)
+        emitter = _Emitter(operands, Geometry(spec), prepared_views(operands.table), machine)
+        emitter.emit(chosen)
 
     return emit.build(name, body)
 
 
-def _emit_by_pixels(
-    operands: Operands, geometry: Geometry, strategy: ByPixels, table: PreparedTable
-) -> None:
-    """Both strategies, and the choice between them."""
-    few, images = strategy.few, strategy.limit // geometry.pixels
-    is_few = operands.batch <= emit.i64(images)
+@dataclass(frozen=True)
+class _Emitter:
+    """Emits the strategies and the choices between them."""
 
-    def many() -> None:
-        emit_panels(operands, geometry, strategy.many, table)
+    operands: Operands
+    geometry: Geometry
+    table: PreparedTable
+    machine: Machine
 
-    if not images:
-        many()
-    elif isinstance(few, Gather):
-        emit.branch(is_few, lambda: emit_gather(operands, geometry, few), many)
-    else:
-        emit.branch(
-            emit.T.And(is_few, table.fits),
-            lambda: emit_permute(operands, geometry, few, table, images),
-            many,
-        )
+    def emit(self, strategy: Strategy) -> None:
+        operands, geometry, table = self.operands, self.geometry, self.table
+        if isinstance(strategy, Gather):
+            emit_gather(operands, geometry, strategy)
+        elif isinstance(strategy, Panels):
+            emit_panels(operands, geometry, strategy, table)
+        elif isinstance(strategy, Permute):
+            emit.branch(
+                table.fits,
+                lambda: emit_permute(operands, geometry, strategy, table),
+                lambda: self.emit(Gather()),
+            )
+        elif isinstance(strategy, Dot):
+            self._by_table(strategy, Gather())
+        elif isinstance(strategy, ByTable):
+            self._by_table(strategy.few_terms, strategy.other)
+        else:
+            self._by_pixels(strategy)
+
+    def _by_table(self, dot: Dot, other: Strategy) -> None:
+        operands, geometry, table, unit = self.operands, self.geometry, self.table, self.machine.dot
+        if unit is None:
+            raise ValueError("the target has no dot product instruction")
+        weights = emit_weights(operands, DotLayout(geometry, unit, dot.lanes), table)
+
+        def few_terms() -> None:
+            permutes = self.machine.byte_permute
+            codes = emit_activations(operands, geometry, table, unit, permutes)
+            emit_dot(operands, geometry, dot, unit, table, codes, weights)
+
+        few = emit.i64(DOT_PIXELS // geometry.pixels)
+        cheap = emit.T.Or(table.terms <= dot.terms, operands.batch <= few)
+        usable = emit.T.And(weights.fits[0] != 0, cheap)
+        emit.branch(usable, few_terms, lambda: self.emit(other))
+
+    def _by_pixels(self, strategy: ByPixels) -> None:
+        operands, geometry, table = self.operands, self.geometry, self.table
+        few, images = strategy.few, strategy.limit // geometry.pixels
+        is_few = operands.batch <= emit.i64(images)
+        many = lambda: self.emit(strategy.many)  # noqa: E731
+        if not images:
+            many()
+        elif isinstance(few, Gather):
+            emit.branch(is_few, lambda: self.emit(few), many)
+        else:
+            permute = lambda: emit_permute(operands, geometry, few, table, images)  # noqa: E731
+            emit.branch(emit.T.And(is_few, table.fits), permute, many)
 
 
 def kernel_spec(spec: ConvSpec) -> ConvSpec:

@@ -92,31 +92,44 @@ class _Kernel:
     y: Buffer
 
     def emit(self, batch: Expr) -> None:
-        """A parallel task per output row and block of channels."""
+        """A task is a block of channels and a range of output rows: its weights stay in the cache."""
         spec, geometry = self.geometry.spec, self.geometry
         depthwise = is_depthwise(spec)
         group_out = spec.out_channels if depthwise else geometry.group_out
         groups = 1 if depthwise else spec.groups
-        blocks, tail = divmod(group_out, self.tile.lanes)
-        lines = batch * emit.i64(spec.out_height)
-        with emit.parallel(lines) as task:
-            image = emit.opaque(task // emit.i64(spec.out_height) * emit.i64(geometry.image))
-            top = task % emit.i64(spec.out_height) * emit.i64(spec.strides[0])
-            line = emit.opaque(image + top * emit.i64(geometry.padded_width * spec.in_channels))
-            target = emit.opaque(task * emit.i64(spec.out_width * spec.out_channels))
-            with emit.serial(groups) as group:
-                start = emit.opaque(line + emit.i64(group * geometry.group_in))
-                channel = emit.opaque(group * group_out)
-                if blocks:
-                    with emit.serial(blocks) as block:
-                        first = emit.opaque(channel + block * self.tile.lanes)
-                        self._row(start, target, first, self.tile.lanes)
-                if tail:
-                    first = emit.opaque(channel + blocks * self.tile.lanes)
+        full, tail = divmod(group_out, self.tile.lanes)
+        blocks = full + (1 if tail else 0)
+        lines, threads = batch * emit.i64(spec.out_height), emit.thread_count()
+        with emit.parallel(emit.i64(groups * blocks) * threads) as task:
+            index = emit.opaque(emit.i32(task // threads))
+            group, block = emit.opaque(index // blocks), emit.opaque(index % blocks)
+            channel = emit.opaque(group * group_out + block * self.tile.lanes)
+            first = emit.opaque(lines * (task % threads) // threads)
+            last = emit.opaque(lines * (task % threads + emit.i64(1)) // threads)
+            with emit.serial(last - first) as count:
+                line = emit.opaque(first + count)
+                image = line // emit.i64(spec.out_height) * emit.i64(geometry.image)
+                top = line % emit.i64(spec.out_height) * emit.i64(spec.strides[0])
+                start = image + top * emit.i64(geometry.padded_width * spec.in_channels)
+                start = emit.opaque(start + emit.i64(group * geometry.group_in))
+                target = emit.opaque(line * emit.i64(spec.out_width * spec.out_channels))
+
+                def whole(start: Expr = start, target: Expr = target) -> None:
+                    self._row(start, target, channel, self.tile.lanes)
+
+                def rest(start: Expr = start, target: Expr = target) -> None:
+                    lane = 0
                     for bit in reversed(range(tail.bit_length())):
                         if tail >> bit & 1:
-                            self._row(start, target, first, 1 << bit)
-                            first = emit.opaque(first + (1 << bit))
+                            self._row(start, target, emit.opaque(channel + lane), 1 << bit)
+                            lane += 1 << bit
+
+                if not tail:
+                    whole()
+                elif not full:
+                    rest()
+                else:
+                    emit.branch(block < full, whole, rest)
 
     def _row(self, start: Expr, target: Expr, first: Expr, lanes: int) -> None:
         """One output row, `lanes` channels from `first`; the last tile may overlap the one before."""

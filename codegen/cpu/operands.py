@@ -15,7 +15,7 @@ from alwann_c.ir.spec import ConvSpec
 class Operands:
     """Flat views of the parameters of `alwann.conv2d` (see `conv2d_primfunc`).
 
-    `table` is the flat [256][256] table, or starts with it if it is a prepared table.
+    `table` is a prepared table, which starts with the flat [256][256] products.
     """
 
     spec: ConvSpec
@@ -31,7 +31,7 @@ class Operands:
     finish: Finish
 
     @staticmethod
-    def declare(spec: ConvSpec, *, prepared: bool, constants: bool, fma: bool) -> Operands:
+    def declare(spec: ConvSpec, *, constants: bool, fma: bool) -> Operands:
         """Declare the parameters in order, inside the PrimFunc under construction."""
         batch, n = emit.symbol(), spec.out_channels
         image = (batch, spec.height, spec.width, spec.in_channels)
@@ -42,7 +42,7 @@ class Operands:
         output_type = "float32" if epilogue.output is None else "uint8"
         x = emit.argument("x", image, "uint8")
         weight = emit.argument("weight", filters, "uint8")
-        table = emit.argument("table", PREPARED_SHAPE if prepared else (256, 256), "int32")
+        table = emit.argument("table", PREPARED_SHAPE, "int32")
         zero_point = emit.argument("weight_zero_point", (n,), "int32")
         offset = emit.argument("offset", (n,), "int32")
         scale = emit.argument("scale", (n,), "float32")

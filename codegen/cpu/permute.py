@@ -97,7 +97,7 @@ def _add_halves(target: Buffer, place: Expr, even: Expr, odd: Expr) -> None:
     emit.store(target, place, emit.load(target, place, LANES) + total)
 
 
-def _pick(planes: Buffer, start: Expr, codes: Expr, size: int) -> Expr:
+def pick(planes: Buffer, start: Expr, codes: Expr, size: int) -> Expr:
     """planes[start + code] for 64 codes below `size` (64, 128 or 256)."""
     vectors = [emit.load(planes, start + emit.i64(i), LANES) for i in range(0, size, LANES)]
     kind = emit.typed("uint8", LANES)
@@ -118,5 +118,5 @@ def add_products(
 ) -> None:
     """Add the products of 64 codes below `size` with one weight code (int64)."""
     start = emit.let(weight * emit.i64(2 * CODES))
-    total.low.add(emit.let(_pick(table.planes, start, codes, size)))
-    total.high.add(emit.let(_pick(table.planes, start + emit.i64(CODES), codes, size)))
+    total.low.add(emit.let(pick(table.planes, start, codes, size)))
+    total.high.add(emit.let(pick(table.planes, start + emit.i64(CODES), codes, size)))

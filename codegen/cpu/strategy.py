@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import tvm
 
+from alwann_c.codegen.cpu.low_rank import MAX_TERMS
 from alwann_c.codegen.cpu.machine import Machine
 from alwann_c.ir.spec import ConvSpec
 
@@ -76,6 +77,27 @@ class Permute:
 
 
 @dataclass(frozen=True)
+class Dot:
+    """Integer GEMM by dot product instructions, for tables that are sums of few terms.
+
+    Attributes:
+        lanes: output channels of a tile, a multiple of the unit's lanes.
+        pixels: output pixels of a tile.
+        terms: most terms of a table it is used for, where there are many output pixels; each costs a
+            GEMM of its own.
+    """
+
+    lanes: int
+    pixels: int
+    terms: int = MAX_TERMS
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return f"dot{self.lanes}x{self.pixels}"
+
+
+@dataclass(frozen=True)
 class ByPixels:
     """Two strategies, chosen at run time by the number of output pixels of the whole batch.
 
@@ -97,13 +119,38 @@ class ByPixels:
         return f"{self.many.name}, {self.few.name} up to {self.limit} pixels"
 
 
-Strategy = Gather | Panels | Permute | ByPixels
+@dataclass(frozen=True)
+class ByTable:
+    """Two strategies, chosen at run time by the table (and whether the weights' factors fit).
 
-FEW_PIXELS = 512
+    Attributes:
+        few_terms: for tables that are sums of few terms.
+        other: for all others.
+    """
+
+    few_terms: Dot
+    other: Gather | Panels | Permute | ByPixels
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return f"{self.few_terms.name} if low rank, {self.other.name}"
+
+
+Strategy = Gather | Panels | Permute | Dot | ByPixels | ByTable
+"""`Dot` alone leaves tables it cannot use to `Gather`."""
+
+FEW_PIXELS = 128
 """Pixels up to which permutes beat panels; measured on CIFAR and ImageNet layers."""
 
 FEWER_PIXELS = 64
 """Pixels up to which look-ups in memory beat panels."""
+
+WIDE_LANES, NARROW_TERMS = 64, 3
+"""Tiles of fewer lanes beat panels only for tables of few terms; measured as above."""
+
+DOT_PIXELS = 2048
+"""Pixels up to which dot products beat panels for every number of terms: panels are not built."""
 
 
 def _lanes(channels: int, vector_bytes: int) -> int:
@@ -119,7 +166,34 @@ def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
     per_group = spec.out_channels // spec.groups
     if per_group < 8:
         return Permute(groups=max(16 // per_group, 1)) if machine.byte_permute else Gather()
+    by_pixels = _by_pixels(per_group, machine)
+    dot = choose_dot(spec, machine)
+    return by_pixels if dot is None else ByTable(dot, by_pixels)
+
+
+def _by_pixels(per_group: int, machine: Machine) -> ByPixels:
     panels = Panels(_lanes(per_group, machine.vector_bytes), machine.vector_bytes // 2)
     if machine.byte_permute:
         return ByPixels(Permute(outputs=8 if per_group < 64 else 16), panels, FEW_PIXELS)
     return ByPixels(Gather(), panels, FEWER_PIXELS)
+
+
+def choose_dot(spec: ConvSpec, machine: Machine) -> Dot | None:
+    """Tile of the dot product kernel: as much work per load as registers allow."""
+    if machine.dot is None:
+        return None
+    unit, per_group = machine.dot.lanes, spec.out_channels // spec.groups
+    vectors = -(-per_group // unit)
+    blocks = -(-vectors // 4)
+    vectors = -(-vectors // blocks)
+    room = (machine.vectors - vectors - 2) // vectors
+    width = 1 << 20 if is_flat(spec) else spec.out_width
+    pixels = min(width, room, 16)
+    even = [p for p in range(pixels, pixels // 2, -1) if width % p == 0]
+    terms = MAX_TERMS if vectors * unit >= WIDE_LANES else NARROW_TERMS
+    return Dot(vectors * unit, even[0] if even else pixels, terms)
+
+
+def is_flat(spec: ConvSpec) -> bool:
+    """Whether output pixels are input pixels: tiles may then cross rows and images."""
+    return spec.kernel == (1, 1) and spec.strides == (1, 1) and not any(spec.padding)

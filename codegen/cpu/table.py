@@ -1,25 +1,29 @@
 """What a product table is turned into before layers look products up: by weight code, in small types.
 
-Everything is kept in one int32 tensor, the *prepared table*, so that it can be made once for a table
-and shared by all layers and calls that use it (`prepare_table_primfunc`), or by each call for itself.
+Everything is kept in one int32 tensor, the *prepared table*, made once for a table (`prepare_table`)
+and shared by all layers and calls that use it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import tvm
+import numpy as np
+import numpy.typing as npt
 
 from alwann_c.codegen.cpu import emit
-from alwann_c.codegen.cpu.emit import Buffer, Expr, T
-from alwann_c.codegen.cpu.machine import Machine
-from alwann_c.codegen.cpu.transpose import SIDE, piece, transpose
+from alwann_c.codegen.cpu.emit import Buffer, Expr
+from alwann_c.codegen.cpu.low_rank import MAX_TERMS, factorise
+from alwann_c.targets.multiplier import exact_products
 
 CODES = 256
 _COLUMNS = CODES * CODES
 _PLANES = _COLUMNS + CODES * CODES // 2
-_EXTREMES = _PLANES + CODES * CODES // 2
-_BASE = _EXTREMES + 4 * CODES
+_ERRORS = _PLANES + CODES * CODES // 2
+_LEFT = _ERRORS + 2 * CODES
+_RIGHT = _LEFT + MAX_TERMS * CODES // 4
+_LOW = _RIGHT + MAX_TERMS * CODES // 2
+_BASE = _LOW + MAX_TERMS
 PREPARED_SHAPE = (_BASE // CODES + 1, CODES)
 """Shape of a prepared table, int32."""
 
@@ -33,8 +37,12 @@ class PreparedTable:
         columns: int16 [w][a], the products modulo 2**16.
         planes: uint8 [w][low or high byte][a] of `M(a, w) - base`.
         low, high: int32 [w], least and greatest error `M(a, w) - a * w` over a.
+        left, right, shift: the table as a sum of terms (see `low_rank.Terms`): uint8 [r][a],
+            int16 [r][w], int32 [r].
         base: int32, 0 or -32768.
         fits: whether every product minus the base is within 16 bits.
+        terms: int32 number of terms; 0 if the table is no sum of few terms.
+        linear: whether the first term is linear in the activation.
     """
 
     table: Buffer
@@ -42,8 +50,13 @@ class PreparedTable:
     planes: Buffer
     low: Buffer
     high: Buffer
+    left: Buffer
+    right: Buffer
+    shift: Buffer
     base: Expr
     fits: Expr
+    terms: Expr
+    linear: Expr
 
 
 def prepared_views(blob: Buffer) -> PreparedTable:
@@ -56,87 +69,39 @@ def prepared_views(blob: Buffer) -> PreparedTable:
         table=blob,
         columns=view(_COLUMNS, CODES * CODES, "int16"),
         planes=view(_PLANES, 2 * CODES * CODES, "uint8"),
-        low=view(_EXTREMES, CODES, "int32"),
-        high=view(_EXTREMES + CODES, CODES, "int32"),
+        low=view(_ERRORS, CODES, "int32"),
+        high=view(_ERRORS + CODES, CODES, "int32"),
+        left=view(_LEFT, MAX_TERMS * CODES, "uint8"),
+        right=view(_RIGHT, MAX_TERMS * CODES, "int16"),
+        shift=view(_LOW, MAX_TERMS, "int32"),
         base=emit.let(blob[_BASE]),
         fits=blob[_BASE + 1] != 0,
+        terms=emit.let(blob[_BASE + 2]),
+        linear=blob[_BASE + 3] != 0,
     )
 
 
-def prepare_table_primfunc(
-    signed: bool, target: tvm.target.Target, name: str = "prepare_table"
-) -> tvm.tirx.PrimFunc:
-    """(table [256, 256] int32, prepared `PREPARED_SHAPE` int32), see `conv2d_primfunc`."""
-
-    def body() -> None:
-        shapes = {"table": (CODES, CODES), "prepared": PREPARED_SHAPE}
-        buffers = [emit.argument(name, shape, "int32") for name, shape in shapes.items()]
-        table, blob = (emit.flat(buffer, "int32") for buffer in buffers)
-        emit_prepare(table, blob, signed, Machine.of(target).vector_bytes // 2)
-
-    return emit.build(name, body)
-
-
-def emit_prepare(table: Buffer, blob: Buffer, signed: bool, width: int) -> None:
-    """Prepare the flat [65536] int32 table into a flat blob.
-
-    Args:
-        width: int16 lanes of a vector register, a multiple of 8.
-    """
-    with emit.parallel(emit.i64(CODES // width)) as part:
-        _emit_columns(table, blob, emit.opaque(emit.i32(part) * width), signed, width)
-    _emit_planes(blob)
-
-
-def _emit_columns(table: Buffer, blob: Buffer, first: Expr, signed: bool, width: int) -> None:
-    """The columns of `width` weight codes, their extremes of product and error."""
-    columns = emit.view(blob, emit.i32(_COLUMNS), CODES * CODES, "int16")
-    zero = emit.i32(0)
-    weights = emit.let(emit.code_value(emit.iota(width) + emit.splat(first, width), signed))
-    found = [emit.registers(width, "int32") for _ in range(4)]
-    for place, start in zip(found, (1 << 30, -(1 << 30)) * 2, strict=True):
-        emit.store(place, zero, emit.splat(emit.i32(start), width))
-    with emit.serial(CODES // SIDE) as block:
-        start = emit.let(emit.code_value(block * SIDE, signed))
-        exact = emit.let(weights * emit.splat(start, width))
-        rows = []
-        for i in range(SIDE):
-            products = emit.let(emit.load(table, (block * SIDE + i) * CODES + first, width))
-            emit.store(blob, (block * SIDE + i) * CODES + first, products)
-            rows.append(emit.let(emit.convert(products, "int16")))
-            error = emit.let(products - exact)
-            for index, place in enumerate(found):
-                pick = T.max if index % 2 else T.min
-                so_far = emit.load(place, zero, width)
-                emit.store(place, zero, pick(so_far, error if index < 2 else products))
-            exact = emit.let(exact + weights)
-        for j, column in enumerate(transpose(rows)):
-            for lane in range(0, width, SIDE):
-                to = (first + (lane + j)) * CODES + block * SIDE
-                emit.store(columns, to, piece(column, lane, SIDE))
-    for index, place in enumerate(found):
-        emit.store(blob, first + (_EXTREMES + index * CODES), emit.load(place, zero, width))
-
-
-def _emit_planes(blob: Buffer) -> None:
-    """Base, fit, and the columns split into bytes."""
-    least, most = emit.variable(1 << 30), emit.variable(-(1 << 30))
-    with emit.serial(CODES) as w:
-        extremes = _EXTREMES + 2 * CODES
-        emit.store(least, emit.i32(0), T.min(least[0], blob[w + extremes]))
-        emit.store(most, emit.i32(0), T.max(most[0], blob[w + extremes + CODES]))
-    base = emit.let(T.Select(least[0] < 0, emit.i32(-32768), emit.i32(0)))
-    fits = T.And(least[0] >= base, most[0] - base <= 65535)
-    emit.store(blob, emit.i32(_BASE), base)
-    emit.store(blob, emit.i32(_BASE + 1), T.cast(fits, "int32"))
-    flip = emit.let(T.cast(base, "int16"))
-    columns = emit.view(blob, emit.i32(_COLUMNS), CODES * CODES, "int16")
-    planes = emit.view(blob, emit.i32(_PLANES), 2 * CODES * CODES, "uint8")
-    lanes = 64
-    with emit.serial(CODES * CODES // lanes) as i:
-        products = emit.load(columns, i * lanes, lanes) ^ emit.splat(flip, lanes)
-        words = emit.let(T.reinterpret(emit.typed("uint16", lanes), products))
-        to = emit.let(i * lanes // CODES * (2 * CODES) + i * lanes % CODES)
-        emit.store(planes, to, emit.convert(words, "uint8"))
-        upper = words >> emit.splat(T.uint16(8), lanes)
-        emit.store(planes, to + CODES, emit.convert(upper, "uint8"))
+def prepare_table(table: npt.NDArray[np.int32], signed: bool) -> npt.NDArray[np.int32]:
+    """Prepared form, int32 `PREPARED_SHAPE`, of a table [256, 256] of int16 or uint16 products."""
+    prepared = np.zeros(PREPARED_SHAPE[0] * PREPARED_SHAPE[1], np.int32)
+    prepared[:_COLUMNS] = table.reshape(-1)
+    columns = np.ascontiguousarray(table.T)
+    prepared[_COLUMNS:_PLANES].view(np.int16)[:] = columns.astype(np.int16).reshape(-1)
+    base = -32768 if table.min() < 0 else 0
+    words = (columns - base).astype(np.uint16)
+    planes = np.stack([words & 255, words >> 8], axis=1).astype(np.uint8)
+    prepared[_PLANES:_ERRORS].view(np.uint8)[:] = planes.reshape(-1)
+    errors = columns - exact_products(signed)  # symmetric
+    prepared[_ERRORS : _ERRORS + CODES] = errors.min(axis=1)
+    prepared[_ERRORS + CODES : _LEFT] = errors.max(axis=1)
+    fits = int(table.min()) >= base and int(table.max()) - base <= 65535
+    scalars = [base, int(fits), 0, 0]
+    terms = factorise(table, signed)
+    if terms is not None:
+        count = len(terms.low)
+        prepared[_LEFT:_RIGHT].view(np.uint8)[: count * CODES] = terms.left.reshape(-1)
+        prepared[_RIGHT:_LOW].view(np.int16)[: count * CODES] = terms.right.reshape(-1)
+        prepared[_LOW : _LOW + count] = terms.low
+        scalars[2:] = [count, int(terms.linear)]
+    prepared[_BASE : _BASE + 4] = scalars
+    return prepared.reshape(PREPARED_SHAPE)

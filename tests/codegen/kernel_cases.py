@@ -13,6 +13,7 @@ import tvm
 from alwann_c.codegen.cpu.conv2d import conv2d_primfunc
 from alwann_c.codegen.cpu.pipeline import TIR_PIPELINE
 from alwann_c.codegen.cpu.strategy import Strategy
+from alwann_c.codegen.cpu.table import prepare_table
 from alwann_c.ir import reference
 from alwann_c.ir.spec import ConvSpec
 
@@ -31,9 +32,25 @@ def _noisy(rng: np.random.Generator, signed: bool) -> Array:
     return (exact_table(signed) + noise).clip(low, high).astype(np.int32)
 
 
+def _low_rank(signed: bool) -> Array:
+    """Some low partial products left out: rank 4."""
+    bits = np.arange(256)
+    return (
+        exact_table(signed) - np.outer(bits & 3, bits & 6) - np.outer(bits & 4, bits & 1)
+    ).astype(np.int32)
+
+
+def _truncated(signed: bool) -> Array:
+    """Products of truncated operands: rank 1, zero points need a term of their own."""
+    values = reference.code_values(np.arange(256, dtype=np.uint8), signed)
+    return np.outer(values // 4 * 4, values // 2 * 2).astype(np.int32)
+
+
 TABLES: dict[str, Callable[[np.random.Generator, bool], Array]] = {
     "exact": lambda _, signed: exact_table(signed),
     "noisy": _noisy,
+    "low rank": lambda _, signed: _low_rank(signed),
+    "rank 1": lambda _, signed: _truncated(signed),
     "zero": lambda _, signed: np.zeros((256, 256), np.int32),
     "greatest": lambda _, signed: np.full((256, 256), 32767 if signed else 65535, np.int32),
     "int16": lambda rng, _: rng.integers(-32768, 32768, (256, 256)).astype(np.int32),
@@ -101,6 +118,7 @@ class Kernel:
         shape = (len(operands.x), spec.out_height, spec.out_width, spec.out_channels)
         kind = np.float32 if spec.epilogue.output is None else np.uint8
         given = [value for value in vars(operands).values() if value is not None]
+        given[2] = prepare_table(operands.table, spec.signed)
         tensors = [tvm.runtime.tensor(np.ascontiguousarray(value)) for value in given]
         output = tvm.runtime.tensor(np.zeros(shape, kind))
         self._run(*tensors, output)

@@ -13,7 +13,15 @@ from kernel_cases import TABLES, Kernel, exact_table, random_operands
 
 from alwann_c.codegen.cpu.conv2d import conv2d_primfunc
 from alwann_c.codegen.cpu.pipeline import TIR_PIPELINE
-from alwann_c.codegen.cpu.strategy import ByPixels, Gather, Panels, Strategy, choose_strategy
+from alwann_c.codegen.cpu.strategy import (
+    ByPixels,
+    ByTable,
+    Dot,
+    Gather,
+    Panels,
+    Strategy,
+    choose_strategy,
+)
 from alwann_c.codegen.machine import host_target
 from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
 
@@ -24,6 +32,8 @@ STRATEGIES: dict[str, Strategy | None] = {
     "gather": Gather(),
     "panels in chunks": SMALL_PANELS,
     "wide panels": Panels(64, 32, taps=16, tile=64),
+    "dot": Dot(16, 3),
+    "wide dot": Dot(32, 5),
     "narrow panels": Panels(8, 8, taps=3, segments=(3, 1), tile=5),
 }
 QUANTIZED = Epilogue("relu", output=Quantization(0.05, 3))
@@ -146,8 +156,10 @@ def test_other_targets(cpu: str, needs: set[str]) -> None:
     if not needs <= {str(name) for name in tvm.target.codegen.llvm_get_cpu_features(TARGET)}:
         pytest.skip(f"this machine cannot run {cpu} code")
     spec = ConvSpec(7, 7, 5, 33, (3, 3), padding=(1, 1, 1, 1), epilogue=QUANTIZED)
-    kernel, rng = Kernel(spec, target), np.random.default_rng(0)
-    kernel.check(random_operands(spec, 2, rng, TABLES["noisy"](rng, False)))
+    for strategy in (None, Dot(16, 3)):
+        kernel, rng = Kernel(spec, target, strategy), np.random.default_rng(0)
+        for name in ("noisy", "low rank"):
+            kernel.check(random_operands(spec, 2, rng, TABLES[name](rng, False)))
 
 
 def test_compiles_for_neon() -> None:
@@ -166,7 +178,10 @@ def test_strategy_follows_shape_and_target() -> None:
     dense, depthwise = ConvSpec(8, 8, 16, 64, (3, 3)), ConvSpec(8, 8, 16, 16, (3, 3), groups=16)
     narrow = tvm.target.Target({"kind": "llvm", "mcpu": "haswell"})
     chosen = choose_strategy(dense, narrow)
-    assert isinstance(chosen, ByPixels)
-    assert isinstance(chosen.few, Gather)
-    assert chosen.many.lanes <= 32
+    assert isinstance(chosen, ByTable)
+    assert chosen.few_terms.lanes <= 32
+    by_pixels = chosen.other
+    assert isinstance(by_pixels, ByPixels)
+    assert isinstance(by_pixels.few, Gather)
+    assert by_pixels.many.lanes <= 32
     assert isinstance(choose_strategy(depthwise, narrow), Gather)
