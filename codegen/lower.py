@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import tvm
@@ -21,8 +21,11 @@ Legalizer = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 class _Kernels:
     """Adds each distinct kernel to the module once."""
 
-    def __init__(self, target: tvm.target.Target) -> None:
+    def __init__(
+        self, target: tvm.target.Target, strategies: Mapping[str, cpu.Strategy] | None = None
+    ) -> None:
         self.target = target
+        self.strategies = strategies or {}
         self._added: dict[tuple[Any, ...], tvm.ir.GlobalVar] = {}
         self._tables: dict[tuple[bytes, bool], tvm.ir.GenericConst] = {}
 
@@ -42,12 +45,15 @@ class _Kernels:
         """`alwann.conv2d` -> kernel of this package, shared by layers of equal shape."""
         spec = ops.conv_spec(call)
         shared = cpu.kernel_spec(spec)
-        make = lambda: cpu.conv2d_primfunc(shared, self.target, constants=True)  # noqa: E731
+        strategy = self.strategies.get(ops.layer_name(call))
+        make = lambda: cpu.conv2d_primfunc(  # noqa: E731
+            shared, self.target, strategy=strategy, constants=True
+        )
         args, count = list(call.args), 1 + len(ops.LAYER_OPERANDS)
         args[_TABLE] = self._prepared(args[_TABLE], spec.signed)
         numbers = relax.const(cpu.epilogue_constants(spec.epilogue))
         args = [*args[:count], numbers, *args[count:]]
-        return self._call(builder, call, ("alwann_conv2d_", shared), make, args)
+        return self._call(builder, call, ("alwann_conv2d_", shared, strategy), make, args)
 
     def _prepared(self, table: relax.Expr, signed: bool) -> relax.Expr:
         """A constant table as kernels want it, made once; run-time tables come prepared."""
@@ -109,12 +115,17 @@ class _Kernels:
         return self._call(builder, call, ("float_conv2d_", spec), make)
 
 
-def lower(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule:
+def lower(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    strategies: Mapping[str, cpu.Strategy] | None = None,
+) -> tvm.IRModule:
     """Module ready for `parallel_build.compile_lowered`, every operator a scheduled TIR function.
 
     Tables of integer layers are constants [256, 256], or parameters of `cpu.PREPARED_SHAPE`.
+    `strategies` overrides, by layer name, what `cpu.choose_strategy` chooses.
     """
-    kernels = _Kernels(target)
+    kernels = _Kernels(target, strategies)
     own: dict[str, Legalizer] = {
         ops.CONV2D: kernels.conv2d,
         ops.QUANTIZE: kernels.quantize,

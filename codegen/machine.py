@@ -19,9 +19,12 @@ def available_cores() -> int:
 def use_all_cores() -> None:
     """Lets TVM's pool use every available core (its default is half of them).
 
-    Must run before the first parallel kernel; TVM_NUM_THREADS in the environment wins.
+    Its threads are not bound to cores: the calling thread is not either, and where another library
+    has threads as well, both may end up on one core. Must run before the first parallel kernel;
+    TVM_NUM_THREADS and TVM_BIND_THREADS in the environment win.
     """
     os.environ.setdefault("TVM_NUM_THREADS", str(available_cores()))
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
 
 
 def host_target() -> tvm.target.Target:

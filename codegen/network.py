@@ -116,6 +116,8 @@ class CompiledNetwork:
         mod: IRModule of integer layers; its constants become the default bindings.
         target: TVM target; this machine when None.
         probes: also return every layer's input codes, see `run_probed`.
+        batch: images run together.
+        strategies: kernels to use instead of those chosen, by layer name.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class CompiledNetwork:
         *,
         probes: bool = False,
         batch: int = 250,
+        strategies: Mapping[str, cpu.Strategy] | None = None,
     ) -> None:
         use_all_cores()
         target = target or host_target()
@@ -135,7 +138,7 @@ class CompiledNetwork:
         self.layer_names = list(lifter.layers)
         self._probed = probes
         self.defaults = {name: _default(call) for name, call in lifter.layers.items()}
-        executable = compile_lowered(lower(lifted, target), target, load=True)
+        executable = compile_lowered(lower(lifted, target, strategies), target, load=True)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
 
     def _operands(self, bindings: Mapping[str, Operands]) -> list[tvm.runtime.Tensor]:

@@ -51,7 +51,6 @@ def float_conv2d(spec: ConvSpec, batch: int) -> Callable[[], Any]:
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=opset, ir_version=9)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
@@ -64,6 +63,10 @@ def clock() -> float:
     return time.process_time() if threads() == 1 else time.perf_counter()
 
 
+PAUSE = 0.1
+"""Seconds for the other's idle threads to stop spinning."""
+
+
 def interleaved(calls: list[Callable[[], Any]], rounds: int = 7) -> list[float]:
     """Median seconds of each call, called in turn."""
     seconds: list[list[float]] = [[] for _ in calls]
@@ -71,6 +74,7 @@ def interleaved(calls: list[Callable[[], Any]], rounds: int = 7) -> list[float]:
         call()
     for _ in range(rounds):
         for call, taken in zip(calls, seconds, strict=True):
+            time.sleep(PAUSE)
             start = clock()
             call()
             taken.append(clock() - start)
