@@ -11,6 +11,7 @@ from tvm import relax
 
 from alwann_c.codegen.lower import lower
 from alwann_c.codegen.machine import host_target, use_all_cores
+from alwann_c.ir.ops import fixed_batch
 
 Float32 = npt.NDArray[np.float32]
 
@@ -25,7 +26,7 @@ class FloatNetwork:
         target = target or host_target()
         executable = tvm.compile(lower(mod, target), target, relax_pipeline=None)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
-        self.batch = batch
+        self.batch = fixed_batch(mod) or batch
 
     def batches(self, images: Float32) -> Iterator[list[Float32]]:
         """[output, *observed] of each batch of images, in order."""
