@@ -11,6 +11,7 @@ from tvm import relax
 
 import alwann_c.ir.ops  # noqa: F401  (registers the operators named below)
 from alwann_c.passes.fold_affine import FoldAffine
+from alwann_c.passes.move_codes import MoveCodes
 
 _ELEMENTWISE = ("relax.clip", "relax.nn.leakyrelu", "alwann.quantize", "alwann.dequantize")
 
@@ -47,6 +48,8 @@ def normalise() -> tvm.transform.Pass:
             relax.transform.DeadCodeElimination(),
             # one canonical conv + bias + activation
             FoldAffine(),
+            # a quantized file's codes go as far as they can
+            MoveCodes(),
             relax.transform.CanonicalizeBindings(),
             relax.transform.DeadCodeElimination(),
         ],

@@ -25,7 +25,7 @@ from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
 from alwann_c.ir.rewrite import bindings
 from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
-_WEIGHT_SUFFIX = re.compile(r"[._/]?(weight|weights|kernel|w|W)$")
+_WEIGHT_SUFFIX = re.compile(r"([._/]?(weight|weights|kernel|w|W))?(_quantized)?$")
 _LAYER_RANK = {"Conv": 4, "Gemm": 2, "MatMul": 2}
 _CONTROL = {"If": "a branch", "Loop": "a loop", "Scan": "a loop", "SequenceMap": "a loop"}
 _DOMAINS = ("", "ai.onnx", "com.microsoft")

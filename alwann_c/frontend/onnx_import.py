@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import gc
 import io
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -55,30 +56,33 @@ class Importer(onnx_frontend.ONNXGraphImporter):  # type: ignore[misc]
         except UnsupportedError:
             raise
         except Exception as e:
-            lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-            reason = (lines[-1] if lines else type(e).__name__)[:300]
             raise UnsupportedError(
                 f"{self.label}: operator {op_name} of node '{name}' (opset {opset}) cannot be "
-                f"taken: {reason}; {_EXPORT}"
+                f"taken: {_last_line(e)}; {_EXPORT}"
             ) from e
 
 
 def to_relax(label: str, model: onnx.ModelProto) -> tvm.IRModule:
     """Imports a checked graph. Raises UnsupportedError naming operator, node and opset."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    opset, module, failure = opset_of(model), None, ""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), without_native_warnings():
         warnings.simplefilter("ignore")  # it renames inputs aloud, and prints what it refuses
         try:
-            with without_native_warnings():
-                module = Importer(label).from_onnx(model.graph, opset_of(model))
-            return relax.transform.Normalize()(module)
-        except UnsupportedError:
-            raise
-        except Exception as e:
-            lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-            raise UnsupportedError(
-                f"{label}: cannot import this model (opset {opset_of(model)}): "
-                f"{(lines[-1] if lines else type(e).__name__)[:300]}; {_EXPORT}"
-            ) from e
+            module = relax.transform.Normalize()(Importer(label).from_onnx(model.graph, opset))
+        except UnsupportedError as e:
+            failure = str(e)
+        except Exception as e:  # noqa: BLE001 (whatever TVM raises on a graph it cannot take)
+            reason = _last_line(e)
+            failure = f"{label}: cannot import this model (opset {opset}): {reason}; {_EXPORT}"
+        gc.collect()  # half-built blocks write a warning when they go
+    if module is None:
+        raise UnsupportedError(failure)
+    return module
+
+
+def _last_line(e: Exception) -> str:
+    lines = [line.strip() for line in str(e).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(e).__name__)[:300]
 
 
 def _code(inputs: list[Any]) -> tuple[float, int, bool]:
