@@ -19,6 +19,7 @@ from alwann_c.deploy import (
     make_self_test,
     write_manifest,
 )
+from alwann_c.ir.ops import fixed_batch
 from alwann_c.ir.rewrite import apply
 from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.passes.approximate import Approximate, LayerApproximation
@@ -105,7 +106,8 @@ def build(
     if plan is not None:
         chosen = plan.approximations(quantized, library or open_libraries(()))
         module = apply(Approximate(chosen), module)
-    return Module(compile_module(module, resolve_device(device)))
+    executable = compile_module(module, resolve_device(device))
+    return Module(executable, batch=fixed_batch(module))
 
 
 def write_module(
@@ -120,14 +122,15 @@ def write_module(
 ) -> Manifest:
     """Writes `module.so` and `manifest.json` into a folder."""
     model = quantized.model
-    shape = [0, *model.input_shape]
+    fixed = fixed_batch(model.module) or 0
+    shape = [fixed, *model.input_shape]
     sample = quantized.calibration.images(0, 32)
     test: SelfTest = make_self_test(module, shape, float(sample.min()), float(sample.max()))
     manifest = Manifest(
         module_sha256=export(module._executable, folder / MODULE),
         device=device,
         input=TensorSpec(name=model.input_name, shape=shape),
-        output=TensorSpec(name=model.output_name, shape=[0, model.classes]),
+        output=TensorSpec(name=model.output_name, shape=[fixed, *model.output_shape]),
         model={"name": model.name, "sha256": model.sha256},
         plan_sha256=plan.sha256,
         libraries=[library_identity(library)],

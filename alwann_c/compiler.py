@@ -20,7 +20,7 @@ from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Timed, float_correct, network_correct
 from alwann_c.libraries import library_identity, open_libraries
-from alwann_c.model import load
+from alwann_c.model import Model, load
 from alwann_c.plan import Plan, codes_hash
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
 from alwann_c.report import write_report
@@ -236,7 +236,7 @@ def _drop_fields(drop: Drop, prefix: str) -> dict[str, Any]:
 
 
 def compile_model(
-    model: str | Path,
+    model: str | Path | Model,
     *,
     target: str | Path | Target,
     calibration: str | Path,
@@ -263,7 +263,7 @@ def compile_model(
     sets = {"calibration": load_dataset(calibration), "search": load_dataset(search_data)}
     if test is not None:
         sets["test"] = load_dataset(test)
-    network = load(model)
+    network = model if isinstance(model, Model) else load(model)
     for name, data in sets.items():
         data.check(network.input_shape, network.classes, need_labels=name != "calibration")
     bind(aim, library)

@@ -84,6 +84,11 @@ class Dataset:
         self.images(0, 1)
         if not need_labels:
             return
+        if classes == 0:
+            raise InputError(
+                f"{self.path}: accuracy needs a model whose output is [batch, classes]; this one's "
+                "is not"
+            )
         if self.labels is None:
             raise InputError(
                 f"{self.path}: no array '{self.description.labels}'; accuracy needs labels"

@@ -74,7 +74,9 @@ class Manifest(BaseModel):
 class Module:
     """A compiled network: float32 images [n, ...] in, float32 outputs [n, classes] out."""
 
-    def __init__(self, executable: Any, manifest: Manifest | None = None) -> None:
+    def __init__(
+        self, executable: Any, manifest: Manifest | None = None, batch: int | None = None
+    ) -> None:
         import tvm
         from tvm import relax
 
@@ -83,12 +85,15 @@ class Module:
         self._executable = executable
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
         self.manifest = manifest
+        fixed = manifest.input.shape[0] if manifest is not None and manifest.input.shape else 0
+        self.batch = batch or fixed or BATCH
+        """Images run at once."""
 
     def __call__(self, images: Float32) -> Float32:
         """Outputs of the images, in batches of bounded memory. Raises InputError on a bad shape."""
         parts = []
-        for start in range(0, len(images), BATCH):
-            chunk = np.ascontiguousarray(images[start : start + BATCH], np.float32)
+        for start in range(0, len(images), self.batch):
+            chunk = np.ascontiguousarray(images[start : start + self.batch], np.float32)
             try:
                 parts.append(self._vm["main"](self._tensor(chunk)).numpy())
             except (RuntimeError, ValueError) as e:

@@ -14,16 +14,19 @@ from alwann_c.codegen.float_network import FloatNetwork
 from alwann_c.codegen.network import CompiledNetwork
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
+from alwann_c.ir.ops import fixed_batch
 from alwann_c.ir.rewrite import apply
 from alwann_c.model import Model
 from alwann_c.passes.calibrate import Estimator, Observation, estimate
 from alwann_c.passes.fuse_epilogue import FuseEpilogue
-from alwann_c.passes.layers import FloatLayer
+from alwann_c.passes.given import Recode, given_codes
+from alwann_c.passes.layers import FloatLayer, find_layers
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes
 from alwann_c.targets import exact_products
 
 Float32 = npt.NDArray[np.float32]
+BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -41,16 +44,26 @@ class QuantizedModel:
 
     model: Model
     scheme: QuantizationScheme
-    calibration: Dataset
+    calibration_data: Dataset | None
     module: tvm.IRModule
     layers: dict[str, LayerCodes]
     images: int
     refusals: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def calibration(self) -> Dataset:
+        """The unlabelled images. Raises InputError when the codes came with the file alone."""
+        if self.calibration_data is None:
+            raise InputError(
+                f"{self.model.name}: quantized without calibration images; give some, "
+                "compensation and plans need them"
+            )
+        return self.calibration_data
+
     @cached_property
     def network(self) -> CompiledNetwork:
         """The compiled network: run-time operands, and every layer's input codes on request."""
-        return CompiledNetwork(self.module, probes=True)
+        return CompiledNetwork(self.module, probes=True, batch=fixed_batch(self.module) or BATCH)
 
 
 def _observe(
@@ -69,9 +82,25 @@ def _observe(
     return observations
 
 
+def _as_given(
+    model: Model, calibration: Dataset | None, scheme: QuantizationScheme, images: int
+) -> QuantizedModel:
+    """The integer network of a model that is quantized already."""
+    module = apply(Recode(scheme.signed), model.module)
+    codes, refusals = given_codes(module, find_layers(module), signed=scheme.signed)
+    if not codes:
+        raise InputError(
+            f"{model.name}: no layer has 8-bit input and weight in the file; quantize activations "
+            "and weights, or give the float model"
+        )
+    quantized = apply(Quantize(codes, exact_products(scheme.signed)), module)
+    fused = apply(FuseEpilogue(), quantized)
+    return QuantizedModel(model, scheme, calibration, fused, codes, images, refusals)
+
+
 def quantize(
     model: Model,
-    calibration: Dataset,
+    calibration: Dataset | None = None,
     scheme: QuantizationScheme | None = None,
     *,
     images: int = 500,
@@ -80,13 +109,19 @@ def quantize(
 
     Args:
         model: from `load`.
-        calibration: unlabelled images; the first `images` of them are used.
+        calibration: unlabelled images; the first `images` of them are used. A model that brings
+            its own scales and zero points (QDQ, QOperator) needs none.
         scheme: see `QuantizationScheme`.
 
     Raises InputError when the data does not fit the model or nothing can be converted.
     """
     scheme = scheme or QuantizationScheme()
-    calibration.check(model.input_shape, model.classes, need_labels=False)
+    if calibration is not None:
+        calibration.check(model.input_shape, model.classes, need_labels=False)
+    if model.is_quantized:
+        return _as_given(model, calibration, scheme, images)
+    if calibration is None:
+        raise InputError(f"{model.name}: a float model needs calibration images; give some")
     found = model.layers
     taken = [layer for layer in found if layer.refusal is None]
     if not taken:

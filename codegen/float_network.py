@@ -12,6 +12,7 @@ from tvm import relax
 from alwann_c.codegen.lower import lower
 from alwann_c.codegen.machine import host_target, use_all_cores
 from alwann_c.codegen.parallel_build import compile_lowered
+from alwann_c.ir.ops import fixed_batch
 
 Float32 = npt.NDArray[np.float32]
 
@@ -26,7 +27,7 @@ class FloatNetwork:
         target = target or host_target()
         executable = compile_lowered(lower(mod, target), target, load=True)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
-        self.batch = batch
+        self.batch = fixed_batch(mod) or batch
 
     def batches(self, images: Float32) -> Iterator[list[Float32]]:
         """[output, *observed] of each batch of images, in order."""

@@ -19,7 +19,14 @@ from tvm import relax
 
 from alwann_c.ir.ops import op_name
 from alwann_c.ir.rewrite import Rebuilder, bindings
-from alwann_c.passes.layers import LAYER_NAMES, constant, is_float_layer, layer_names, per_channel
+from alwann_c.passes.layers import (
+    LAYER_NAMES,
+    constant,
+    is_float_layer,
+    layer_names,
+    per_channel,
+    weight_codes,
+)
 
 Float64 = npt.NDArray[np.float64]
 
@@ -39,6 +46,7 @@ class _Folder(Rebuilder):
         self.pending: dict[relax.Var, _Affine] = {}
         calls = [value for _, value in bindings(mod) if is_float_layer(value)]
         self.names = dict(zip(calls, layer_names(mod, len(calls)), strict=True))
+        self.stored = set(weight_codes(mod))
         self.emitted: list[str] = []
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
@@ -66,6 +74,8 @@ class _Folder(Rebuilder):
         factor = per_channel(other, len(base.alpha), len(value.ty.shape))
         if factor is None:
             return None
+        if name in ("relax.multiply", "relax.divide") and self.names[base.call] in self.stored:
+            return None  # its codes belong to this very weight
         if name == "relax.multiply":
             return _Affine(base.call, base.alpha * factor, base.beta * factor)
         if name == "relax.divide":
@@ -75,6 +85,8 @@ class _Folder(Rebuilder):
         if name == "relax.add":
             return _Affine(base.call, base.alpha, base.beta + factor)
         if swapped:
+            if self.names[base.call] in self.stored:
+                return None
             return _Affine(base.call, -base.alpha, factor - base.beta)
         return _Affine(base.call, base.alpha, base.beta - factor)
 

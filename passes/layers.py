@@ -17,6 +17,10 @@ from alwann_c.ir.spec import MAX_TAPS, ConvSpec
 LAYER_NAMES = "layer_names"
 """Function attribute of `main`: names of its layers, in order."""
 
+WEIGHT_CODES = "weight_codes"
+"""Function attribute of `main`: layer name -> [scale float32 [n], zero point int32 [n]] of layers
+whose weights the file stores as 8-bit codes (unsigned: int8 moved up by 128)."""
+
 LayerKind = Literal["conv2d", "depthwise_conv2d", "dense"]
 
 
@@ -73,6 +77,15 @@ def layer_names(mod: tvm.IRModule, count: int) -> list[str]:
     attrs = mod["main"].attrs
     names = [str(n) for n in attrs[LAYER_NAMES]] if attrs and LAYER_NAMES in attrs else []
     return names if len(names) == count else [f"layer{i}" for i in range(count)]
+
+
+def weight_codes(
+    mod: tvm.IRModule,
+) -> dict[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]:
+    """Scales and zero points, per output channel, of the layers a file stores as codes."""
+    attrs = mod["main"].attrs
+    found = attrs[WEIGHT_CODES] if attrs and WEIGHT_CODES in attrs else {}
+    return {str(name): (pair[0].numpy(), pair[1].numpy()) for name, pair in found.items()}
 
 
 def _conv_spec(call: relax.Call, weight: npt.NDArray[np.float32]) -> tuple[ConvSpec | None, str]:

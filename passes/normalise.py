@@ -9,7 +9,27 @@ from __future__ import annotations
 import tvm
 from tvm import relax
 
+import alwann_c.ir.ops  # noqa: F401  (registers the operators named below)
 from alwann_c.passes.fold_affine import FoldAffine
+from alwann_c.passes.move_codes import MoveCodes
+
+_ELEMENTWISE = ("relax.clip", "relax.nn.leakyrelu", "alwann.quantize", "alwann.dequantize")
+
+
+_LAYOUTS = {
+    "relax.nn.conv2d": ["NHWC", "HWIO"],
+    "relax.nn.conv2d_transpose": ["NCHW", "IOHW"],  # TVM has no other kernel
+}
+
+
+def _let_layouts_through() -> None:
+    """TVM has no layout rule for these; they are elementwise, ReLU's rule is theirs."""
+    rule = tvm.ir.Op.get("relax.nn.relu").get_attr("FRelaxInferLayout")
+    for name in _ELEMENTWISE:
+        tvm.ir.Op.get(name).set_attr("FRelaxInferLayout", rule, 11)
+
+
+_let_layouts_through()
 
 
 def normalise() -> tvm.transform.Pass:
@@ -21,13 +41,15 @@ def normalise() -> tvm.transform.Pass:
             relax.transform.DecomposeOpsForInference(),
             relax.transform.FoldConstant(),
             # channels last: the kernels add whole rows of output channels
-            relax.transform.ConvertLayout({"relax.nn.conv2d": ["NHWC", "HWIO"]}),
+            relax.transform.ConvertLayout(_LAYOUTS),
             relax.transform.Normalize(),
             relax.transform.FoldConstant(),
             relax.transform.CanonicalizeBindings(),
             relax.transform.DeadCodeElimination(),
             # one canonical conv + bias + activation
             FoldAffine(),
+            # a quantized file's codes go as far as they can
+            MoveCodes(),
             relax.transform.CanonicalizeBindings(),
             relax.transform.DeadCodeElimination(),
         ],

@@ -141,6 +141,11 @@ class _Quantizer(Rebuilder):
         if var not in self.stored_as:
             return
         code = self.stored_as[var]
+        made = self.builder.lookup_binding(new) if isinstance(new, relax.Var) else None
+        if made is not None and ops.op_name(made) == ops.DEQUANTIZE:
+            if ops.quantization(made) == code:
+                self.code_vars[var] = made.args[0]
+                return
         quantized = self.emit(ops.quantize(new, code))
         self.code_vars[var] = quantized
         if var in self.mod["main"].params:

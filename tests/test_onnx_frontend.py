@@ -13,6 +13,7 @@ from tiny import CLASSES, Case, Net, images_for, residual_net, run_onnx, small_n
 from alwann_c.codegen.float_network import FloatNetwork
 from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError, UnsupportedError
+from alwann_c.evaluation import float_correct
 from alwann_c.frontend.onnx import layer_names
 from alwann_c.ir.ops import static_shape
 from alwann_c.model import load
@@ -152,7 +153,7 @@ def test_refuses(tmp_path: Path, proto: onnx.ModelProto, message: str) -> None:
         load(saved(tmp_path, proto))
 
 
-def test_refuses_an_output_that_is_no_class_vector(tmp_path: Path) -> None:
+def test_an_output_that_is_no_class_vector_has_no_accuracy(small: Case, tmp_path: Path) -> None:
     net = Net()
     x = net.conv("c", "image", (3, 4))
     entry = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 8, 8])
@@ -160,8 +161,13 @@ def test_refuses_an_output_that_is_no_class_vector(tmp_path: Path) -> None:
     weights = [onnx.numpy_helper.from_array(v, k) for k, v in net.weights.items()]
     graph = helper.make_graph(net.nodes, "g", [entry], [output], weights)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    with pytest.raises(UnsupportedError, match=r"the output must be \[batch, classes\]"):
-        load(saved(tmp_path, proto))
+    model = load(saved(tmp_path, proto))
+    assert (model.output_shape, model.classes) == ((4, 8, 8), 0)
+    images = images_for(False, 3, seed=1)
+    got = FloatNetwork(model.module).run(images)
+    np.testing.assert_allclose(got, run_onnx(proto, images), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match=r"accuracy needs a model whose output is \[batch, cl"):
+        float_correct(model, load_dataset(small.search.path))
 
 
 def test_refuses_dynamic_image_size(tmp_path: Path) -> None:

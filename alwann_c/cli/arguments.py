@@ -41,6 +41,27 @@ def share(text: str) -> float:
     return value
 
 
+def shape(text: str) -> tuple[int, ...]:
+    """Sizes separated by commas."""
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not sizes like 3,224,224")
+    return sizes
+
+
+def _model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL")
+    command.add_argument(
+        "--input-shape", type=shape, metavar="C,H,W", help="of a model that leaves it open"
+    )
+    command.add_argument(
+        "--model-output", metavar="NAME", help="output to keep; default: the first"
+    )
+
+
 def _libraries(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--library",
@@ -96,10 +117,10 @@ def build_parser() -> argparse.ArgumentParser:
     _effort(demo, 20, 6)
 
     inspect = command("inspect", "layers, shapes, MACs, approximable or why not")
-    inspect.add_argument("model", metavar="MODEL")
+    _model(inspect)
 
     compile_ = command("compile", "model in; front, plan and deployed module out")
-    compile_.add_argument("model", metavar="MODEL")
+    _model(compile_)
     compile_.add_argument("--target", required=True, metavar="T", help="name or .toml file")
     compile_.add_argument("--calibration", required=True, metavar="D", help="unlabelled images")
     compile_.add_argument("--search", required=True, metavar="D", help="labelled, to choose with")
@@ -116,7 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     _effort(compile_, 50, 30)
 
     evaluate = command("evaluate", "accuracy of a uniform multiplier or of a plan")
-    evaluate.add_argument("model", metavar="MODEL")
+    _model(evaluate)
     evaluate.add_argument("--calibration", required=True, metavar="D")
     evaluate.add_argument("--test", required=True, metavar="D")
     what = evaluate.add_mutually_exclusive_group()

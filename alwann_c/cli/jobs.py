@@ -15,6 +15,7 @@ import numpy as np
 from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
 from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console, table
+from alwann_c.cli.inspection import load_model
 from alwann_c.compensation import Compensator, Effort, bound
 from alwann_c.compiler import CompileResult, SearchOptions, compile_model
 from alwann_c.dataset import load_dataset
@@ -22,7 +23,6 @@ from alwann_c.deploy import load_module
 from alwann_c.errors import InputError
 from alwann_c.evaluation import EvaluationResult, float_correct, network_correct
 from alwann_c.libraries import open_libraries
-from alwann_c.model import load
 from alwann_c.plan import load_plan, scheme_of
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.report import write_report
@@ -36,53 +36,6 @@ def _exclusions(arguments: Any) -> Exclusions:
         arguments.exclude_last,
         arguments.approximate_dense,
     )
-
-
-def inspect(arguments: Any, console: Console) -> int:
-    """`inspect MODEL`."""
-    model = load(arguments.model)
-    rows: list[dict[str, Any]] = []
-    for layer in model.layers:
-        spec = layer.spec
-        rows.append(
-            {
-                "name": layer.name,
-                "kind": layer.kind,
-                "input": None if spec is None else [spec.height, spec.width, spec.in_channels],
-                "output": None
-                if spec is None
-                else [spec.out_height, spec.out_width, spec.out_channels],
-                "weight": list(layer.weight.shape),
-                "macs": None if spec is None else spec.macs,
-                "approximable": layer.refusal is None,
-                "reason": layer.refusal
-                or ("dense: exact unless asked" if layer.kind == "dense" else None),
-            }
-        )
-    total = sum(row["macs"] or 0 for row in rows)
-    data = {
-        "name": model.name,
-        "input": {"name": model.input_name, "shape": list(model.input_shape)},
-        "classes": model.classes,
-        "macs": total,
-        "layers": rows,
-    }
-    lines = table(
-        ["layer", "kind", "weight", "output", "MACs", "approximable"],
-        [
-            [
-                str(row["name"]),
-                str(row["kind"]),
-                "x".join(map(str, row["weight"])),
-                "-" if row["output"] is None else "x".join(map(str, row["output"])),
-                "-" if row["macs"] is None else f"{row['macs']:,}",
-                "yes" if row["reason"] is None else f"({row['reason']})",
-            ]
-            for row in rows
-        ],
-    )
-    console.result(data, [*lines, f"{total:,} MACs per image"])
-    return 0
 
 
 def _options(arguments: Any, max_drop: float) -> SearchOptions:
@@ -126,7 +79,7 @@ def _summary_lines(result: CompileResult) -> list[str]:
 def compile_(arguments: Any, console: Console) -> int:
     """`compile MODEL …`."""
     result = compile_model(
-        arguments.model,
+        load_model(arguments),
         target=arguments.target,
         calibration=arguments.calibration,
         search_data=arguments.search,
@@ -191,7 +144,7 @@ def evaluate(arguments: Any, console: Console) -> int:
     uniform = library.find(arguments.multiplier) if arguments.multiplier else None
     calibration = load_dataset(arguments.calibration)
     test = load_dataset(arguments.test).limited(arguments.limit)
-    model = load(arguments.model)
+    model = load_model(arguments)
     test.check(model.input_shape, model.classes, need_labels=True)
     signed = uniform is not None and uniform.signed
     scheme = (

@@ -14,11 +14,11 @@ from alwann_c.errors import InputError
 
 def _commands() -> dict[str, Callable[[Any, Console], int]]:
     """Imported on demand: `--help` must not load the compiler."""
-    from alwann_c.cli import catalogue, jobs
+    from alwann_c.cli import catalogue, inspection, jobs
 
     return {
         "demo": jobs.demo,
-        "inspect": jobs.inspect,
+        "inspect": inspection.inspect,
         "compile": jobs.compile_,
         "evaluate": jobs.evaluate,
         "run": jobs.run,

@@ -1,129 +1,271 @@
-"""ONNX -> Relax, through TVM's importer, with every refusal named: operator, node, opset."""
+"""ONNX -> Relax, with every refusal named: operator, node, opset, reason and remedy."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import tvm
-from google.protobuf.message import DecodeError
-from onnx import numpy_helper
-from tvm import relax
-from tvm.relax.frontend.onnx import from_onnx
+from onnx import TensorProto, inliner, numpy_helper
 
-from alwann_c.errors import AlwannError, InputError, UnsupportedError
-from alwann_c.passes.layers import LAYER_NAMES
+from alwann_c.errors import InputError, UnsupportedError
+from alwann_c.frontend.free_batch import batch_problem
+from alwann_c.frontend.onnx_batch import BatchError, settle, settle_symbolic, with_batch
+from alwann_c.frontend.onnx_file import MAX_ELEMENTS, opset_of, read_onnx, where_is
+from alwann_c.frontend.onnx_fold import Folded, WeightCode, attributes
+from alwann_c.frontend.onnx_import import KNOWN_OPERATORS, to_relax
+from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
+from alwann_c.ir.rewrite import bindings
+from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
-MAX_MODEL_BYTES = 2 << 30
-_WEIGHT_SUFFIX = re.compile(r"[._/]?(weight|weights|kernel|w|W)$")
-_LAYER_OPS = ("Conv", "Gemm", "MatMul")
-
-
-def read_onnx(path: Path) -> onnx.ModelProto:
-    """Reads and checks an ONNX file. Raises InputError when it is not one."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give an ONNX model")
-    if path.stat().st_size > MAX_MODEL_BYTES:
-        raise InputError(f"{path}: larger than the {MAX_MODEL_BYTES} bytes ONNX allows")
-    try:
-        model = onnx.load(str(path))
-        if not model.graph.node:
-            raise InputError(f"{path}: not an ONNX model, or one without operators")
-        onnx.checker.check_model(model)
-    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as e:
-        first = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise InputError(f"{path}: not a valid ONNX model ({first}); export it again") from e
-    return model
+_WEIGHT_SUFFIX = re.compile(r"([._/]?(weight|weights|kernel|w|W))?(_quantized)?$")
+_LAYER_RANK = {"Conv": 4, "Gemm": 2, "MatMul": 2}
+_CONTROL = {"If": "a branch", "Loop": "a loop", "Scan": "a loop", "SequenceMap": "a loop"}
+_DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
-def _opset(model: onnx.ModelProto) -> int:
-    return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+@dataclass(frozen=True, eq=False)
+class ImportOptions:
+    """What the file leaves open.
+
+    Args:
+        input_shape: [c, h, w] of an input with dynamic axes.
+        output: name of the output to keep; the first when None.
+        fixed: values of inputs beside the images.
+    """
+
+    input_shape: tuple[int, ...] | None = None
+    output: str | None = None
+    fixed: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
-def _known_operators() -> set[str]:
-    from tvm.relax.frontend.onnx import onnx_frontend
-
-    convert_map: dict[str, Any] = onnx_frontend._get_convert_map()
-    return set(convert_map)
-
-
-def _check_operators(path: Path, model: onnx.ModelProto) -> None:
-    known = _known_operators()
+def _check_operators(label: str, model: onnx.ModelProto) -> None:
     for node in model.graph.node:
-        if node.op_type in known and node.domain in ("", "ai.onnx"):
+        known = node.op_type in KNOWN_OPERATORS or node.op_type in QUANTIZED_OPERATORS
+        if known and node.domain in _DOMAINS:
             continue
-        where = node.name or (node.output[0] if node.output else "?")
         domain = f"{node.domain}." if node.domain else ""
-        raise UnsupportedError(
-            f"{path}: operator {domain}{node.op_type} of node '{where}' (opset {_opset(model)}) is "
-            "not supported; replace it or export the model without it"
+        what = (
+            f"operator {domain}{node.op_type} of node '{where_is(node)}' (opset {opset_of(model)})"
         )
+        if node.op_type in _CONTROL and node.domain in ("", "ai.onnx"):
+            raise UnsupportedError(
+                f"{label}: {what} is {_CONTROL[node.op_type]}, control flow is not supported; "
+                "export the model unrolled, for fixed shapes"
+            )
+        remedy = "replace it or export the model without it"
+        if node.domain not in ("", "ai.onnx"):
+            remedy = "export without custom operators, or without the optimiser that put it there"
+        raise UnsupportedError(f"{label}: {what} is not supported; {remedy}")
 
 
-def _check_input(path: Path, model: onnx.ModelProto) -> None:
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in initializers]
+def _single_ends(label: str, model: onnx.ModelProto, options: ImportOptions) -> onnx.ModelProto:
+    """The model with one float input and one output; the others bound or left out."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    for name, value in options.fixed.items():
+        if name not in {entry.name for entry in graph.input}:
+            raise InputError(f"{label}: it has no input '{name}' to fix")
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+        stored.add(name)
+    inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise UnsupportedError(f"{path}: exactly one input is supported; it has: {names}")
-    tensor = inputs[0].type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
-        raise UnsupportedError(f"{path}: input '{inputs[0].name}' is {kind}; FLOAT is expected")
+        raise UnsupportedError(
+            f"{label}: exactly one input is supported; it has: {names}; give the others fixed "
+            "values (fixed={'name': array})"
+        )
+    del graph.input[:]
+    graph.input.extend(inputs)
+    outputs = {value.name: value for value in graph.output}
+    chosen = options.output if options.output is not None else next(iter(outputs), "")
+    if chosen not in outputs:
+        raise InputError(f"{label}: it has no output '{chosen}'; it has: {', '.join(outputs)}")
+    del graph.output[:]
+    graph.output.append(outputs[chosen])
+    return changed
 
 
-def layer_names(model: onnx.ModelProto) -> list[str]:
-    """A name for each layer with a constant weight, in node order: from the weight, or the node."""
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    weights.update({n.output[0]: n for n in model.graph.node if n.op_type == "Constant"})
+def layer_names(model: onnx.ModelProto, origin: Mapping[str, str] | None = None) -> list[str]:
+    """A name for each layer with a constant weight, in node order: from the weight, or the node.
+
+    `origin` maps a folded weight to the stored one it was made from.
+    """
     names: list[str] = []
-    for node in model.graph.node:
-        if node.op_type not in _LAYER_OPS or node.input[1] not in weights:
-            continue
-        name = _WEIGHT_SUFFIX.sub("", node.input[1]) or node.name
+    for node in _layers(model):
+        weight = (origin or {}).get(node.input[1], node.input[1])
+        name = _WEIGHT_SUFFIX.sub("", weight) or node.name
         if not re.search(r"[A-Za-z]", name):
             name = node.name or f"{node.op_type.lower()}{len(names)}"
         names.append(name if name not in names else f"{name}_{len(names)}")
     return names
 
 
-def _dynamic_batch(model: onnx.ModelProto) -> None:
-    """Makes a batch size that the exporter fixed at 1 symbolic."""
-    initializers = {tensor.name for tensor in model.graph.initializer}
-    graph_inputs = [value for value in model.graph.input if value.name not in initializers]
-    for value in (*graph_inputs, *model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if dims and (dims[0].dim_value in (0, 1)) and not dims[0].dim_param:
-            dims[0].dim_param = "N"
+def _layers(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Nodes that become one convolution or matrix product with a constant weight."""
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and "value" in attributes(node):
+            ranks[node.output[0]] = len(attributes(node)["value"].dims)
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type in _LAYER_RANK and ranks.get(node.input[1]) == _LAYER_RANK[node.op_type]
+    ]
 
 
-def import_onnx(path: Path) -> tuple[tvm.IRModule, onnx.ModelProto]:
+def _weight_codes(model: onnx.ModelProto, names: list[str], folded: Folded) -> dict[str, Any]:
+    """Scales float32 [n] and zero points int32 [n] of unsigned codes, of layers stored as such."""
+    found = {}
+    for name, node in zip(names, _layers(model), strict=True):
+        code = folded.codes.get(node.input[1])
+        if code is None:
+            continue
+        weight = folded.values[node.input[1]]
+        by_row = node.op_type == "Conv" or bool(attributes(node).get("transB"))
+        axis = 0 if by_row else weight.ndim - 1
+        if code.scale.size > 1 and code.axis != axis:
+            continue
+        found[name] = [tvm.runtime.tensor(part) for part in _per_channel(code, weight.shape[axis])]
+    return found
+
+
+def _per_channel(code: WeightCode, channels: int) -> list[npt.NDArray[Any]]:
+    zero = code.zero_point.reshape(-1) + (128 if code.signed else 0)
+    return [
+        np.broadcast_to(code.scale.reshape(-1), channels).astype(np.float32),
+        np.broadcast_to(zero, channels).astype(np.int32),
+    ]
+
+
+def _with_input(label: str, model: onnx.ModelProto, options: ImportOptions) -> onnx.ModelProto:
+    """The model for a batch of 1, its other extents fixed."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    value = changed.graph.input[0]
+    dims = value.type.tensor_type.shape.dim
+    if options.input_shape is not None:
+        if len(dims) not in (0, 1 + len(options.input_shape)):
+            raise InputError(
+                f"{label}: input '{value.name}' has {len(dims)} axes; give {len(dims) - 1} sizes"
+            )
+        while len(dims) < 1 + len(options.input_shape):
+            dims.add()
+        for dim, wanted in zip(list(dims)[1:], options.input_shape, strict=True):
+            if dim.HasField("dim_value") and dim.dim_value != wanted:
+                raise InputError(
+                    f"{label}: input '{value.name}' is fixed at {dim.dim_value} where {wanted} "
+                    "was asked; leave the input shape out"
+                )
+            dim.dim_value = wanted
+    if not dims or any(not d.HasField("dim_value") or d.dim_value < 1 for d in list(dims)[1:]):
+        given = [d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in dims]
+        raise UnsupportedError(
+            f"{label}: input '{value.name}' has dynamic axes beside the batch: {given}; export it "
+            "with a fixed size, or give one (input_shape=(c, h, w), --input-shape c,h,w)"
+        )
+    for output in changed.graph.output:  # what the exporter declared may not hold any more
+        output.type.tensor_type.ClearField("shape")
+    del changed.graph.value_info[:]
+    return changed
+
+
+def _check_sizes(label: str, mod: tvm.IRModule) -> None:
+    """Every tensor of one image fits."""
+    for var, _ in bindings(mod):
+        shape = getattr(var.ty, "shape", None)
+        elements = 1
+        for extent in list(shape) if shape is not None else []:
+            elements *= int(extent) if isinstance(extent, tvm.tirx.IntImm) else 1
+        if elements > MAX_ELEMENTS:
+            raise InputError(
+                f"{label}: a tensor of {elements} elements for one image; at most {MAX_ELEMENTS} "
+                "are taken"
+            )
+
+
+def _check_values(label: str, model: onnx.ModelProto) -> None:
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype.kind != "f" or values.ndim == 0:
+            continue
+        if np.isnan(values).any() or (values.ndim > 1 and np.isposinf(values).any()):
+            raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
+    weights = {node.input[1] for node in _layers(model)}
+    for tensor in model.graph.initializer:
+        if tensor.name in weights and not np.isfinite(numpy_helper.to_array(tensor)).all():
+            raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
+
+
+def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModule:
+    """Relax module of a settled graph."""
+    graph, folded = settled
+    if not graph.graph.node:
+        raise UnsupportedError(f"{label}: its output does not depend on its input")
+    _check_values(label, graph)
+    module = to_relax(label, graph)
+    _check_sizes(label, module)
+    names = layer_names(graph, folded.origin)
+    main = module.get_global_var("main")
+    function = module[main].with_attr(LAYER_NAMES, names)
+    codes = _weight_codes(graph, names, folded)
+    if codes:
+        function = function.with_attr(WEIGHT_CODES, codes)
+    module.update_func(main, function)
+    return module
+
+
+def import_onnx(
+    path: Path, options: ImportOptions | None = None
+) -> tuple[tvm.IRModule, onnx.ModelProto]:
     """Relax module of an ONNX file, weights as constants, layer names in `LAYER_NAMES`.
 
     Raises InputError (not an ONNX model) or UnsupportedError (operator, node, opset).
     """
     model = read_onnx(path)
-    _check_operators(path, model)
-    _check_input(path, model)
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise InputError(f"{path}: weight '{tensor.name}' holds NaN or infinity")
-    _dynamic_batch(model)
+    return import_proto(str(path), model, options), model
+
+
+def import_proto(
+    label: str, model: onnx.ModelProto, options: ImportOptions | None = None
+) -> tvm.IRModule:
+    """Relax module of a checked ONNX model; `label` begins every message.
+
+    The batch is symbolic where every image provably keeps to itself (`free_batch`), else 1.
+    """
+    options = options or ImportOptions()
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    _check_operators(label, model)
+    model = uniform_quantization(label, _single_ends(label, model, options))
+    tensor = model.graph.input[0].type.tensor_type
+    if tensor.elem_type != TensorProto.FLOAT:
+        kind, name = TensorProto.DataType.Name(tensor.elem_type), model.graph.input[0].name
+        raise UnsupportedError(f"{label}: input '{name}' is {kind}; FLOAT is expected")
+    dims = tensor.shape.dim
+    fixed = dims[0].dim_value if len(dims) and dims[0].HasField("dim_value") else 0
+    model = _with_input(label, model, options)
     try:
-        module = from_onnx(model, keep_params_in_input=False)
-        module = relax.transform.Normalize()(module)
-    except AlwannError:
-        raise
-    except Exception as e:
-        lines = [line for line in str(e).strip().splitlines() if line.strip()]
-        reason = lines[-1] if lines else type(e).__name__
-        raise UnsupportedError(
-            f"{path}: cannot import this model (opset {_opset(model)}): {reason}"
-        ) from e
-    main = module.get_global_var("main")
-    module.update_func(main, module[main].with_attr(LAYER_NAMES, layer_names(model)))
-    return module, model
+        module = _attempt(label, settle_symbolic(model, free=fixed > 0))
+        problem = batch_problem(module)
+        if problem is None:
+            return module
+        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {problem}")
+    except BatchError as e:
+        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {e}")
+    except UnsupportedError as e:
+        refusal = e
+    if fixed > 1:
+        raise UnsupportedError(f"{refusal}; its batch is fixed at {fixed}: export it with batch 1")
+    try:
+        return _attempt(label, settle(with_batch(model, 1), free=False))
+    except UnsupportedError:
+        raise refusal from None

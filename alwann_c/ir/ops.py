@@ -133,6 +133,11 @@ def static_shape(expr: relax.Expr) -> tuple[int | None, ...]:
     return tuple(int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in dims)
 
 
+def fixed_batch(mod: tvm.IRModule) -> int | None:
+    """Images that `main` takes at once; None when it takes any number."""
+    return static_shape(mod["main"].params[0])[0]
+
+
 def conv_spec(call: relax.Call) -> ConvSpec:
     """The specification of an `alwann.conv2d` or `alwann.dense` call."""
     attrs, epilogue = call.attrs, _read_epilogue(call.attrs)
