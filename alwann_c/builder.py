@@ -128,7 +128,7 @@ def write_module(
         device=device,
         input=TensorSpec(name=model.input_name, shape=shape),
         output=TensorSpec(name=model.output_name, shape=[0, model.classes]),
-        model={"name": model.name, "sha256": model.sha256},
+        model={"name": model.name, "sha256": model.sha256, "path": str(model.path)},
         plan_sha256=plan.sha256,
         libraries=[library_identity(library)],
         data=data,

@@ -122,7 +122,11 @@ def test_manifest_says_what_it_is(deployed: Deployed, small: Case) -> None:
     manifest = deployed.manifest
     assert manifest.input.shape == [0, 3, 8, 8]
     assert manifest.output.shape == [0, 4]
-    assert manifest.model == {"name": "net", "sha256": small.model.sha256}
+    assert manifest.model == {
+        "name": "net",
+        "sha256": small.model.sha256,
+        "path": str(small.path),
+    }
     module = load_module(deployed.folder)
     images = manifest.self_test.inputs([0, 3, 8, 8])
     assert images.shape == (8, 3, 8, 8)

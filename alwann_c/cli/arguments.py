@@ -41,6 +41,19 @@ def share(text: str) -> float:
     return value
 
 
+def image_numbers(text: str) -> list[int]:
+    """Numbers of images: `0,3,10-12`."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise argparse.ArgumentTypeError(f"'{text}' is not like 0,3,10-12")
+        numbers += range(int(first), int(last or first) + 1)
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"'{text}' names no image")
+    return numbers
+
+
 def _libraries(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--library",
@@ -134,6 +147,18 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--data", metavar="D", help="images to run on")
     run.add_argument("-o", "--output", metavar="FILE.npy", help="write the outputs")
     run.add_argument("--self-test", action="store_true", help="compare with recorded outputs")
+
+    rtl = command("export-rtl", "arrays, golden vectors and SystemVerilog of a plan")
+    rtl.add_argument("plan", metavar="PLAN", help="plan.json or the folder `compile` wrote")
+    rtl.add_argument("--model", metavar="MODEL", help="default: as the manifest beside PLAN says")
+    rtl.add_argument("--calibration", metavar="D", help="default: as the manifest says")
+    rtl.add_argument("--data", metavar="D", help="golden images; default: the calibration data")
+    rtl.add_argument(
+        "--images", type=image_numbers, metavar="LIST", help="which of them: 0,3,10-12 (default 0)"
+    )
+    rtl.add_argument("--simulate", action="store_true", help="run every test bench with iverilog")
+    rtl.add_argument("-o", "--output", required=True, metavar="DIR")
+    _libraries(rtl)
 
     multipliers = command("multipliers", "multiplier libraries")
     actions = multipliers.add_subparsers(dest="action", metavar="ACTION", required=True)
