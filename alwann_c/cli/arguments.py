@@ -118,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
     compile_.add_argument("--search", required=True, metavar="D", help="labelled, to choose with")
     compile_.add_argument("--test", metavar="D", help="labelled, to report on")
     compile_.add_argument("--max-drop", type=share, default=0.005, metavar="X")
-    compile_.add_argument("--device", default="cpu", help="cpu or 'llvm -mtriple=…'")
+    compile_.add_argument("--device", default="cpu", help="cpu, 'llvm -mtriple=…', c, cuda[:sm_90], opencl")
     where = compile_.add_mutually_exclusive_group()
     where.add_argument("--workers", type=positive, default=1, metavar="N", help="processes here")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:port")
@@ -147,6 +147,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--data", metavar="D", help="images to run on")
     run.add_argument("-o", "--output", metavar="FILE.npy", help="write the outputs")
     run.add_argument("--self-test", action="store_true", help="compare with recorded outputs")
+    run.add_argument("--rpc", metavar="HOST:PORT", help="run on this TVM RPC server")
 
     rtl = command("export-rtl", "arrays, golden vectors and SystemVerilog of a plan")
     rtl.add_argument("plan", metavar="PLAN", help="plan.json or the folder `compile` wrote")

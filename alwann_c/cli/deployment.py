@@ -25,7 +25,7 @@ def run(arguments: Any, console: Console) -> int:
     """`run MODULE --data D`."""
     if arguments.data is None and not arguments.self_test:
         raise InputError("run: give --data, or --self-test")
-    module = load_module(arguments.module)
+    module = load_module(arguments.module, rpc=arguments.rpc)
     assert module.manifest is not None
     data: dict[str, Any] = {}
     lines = []

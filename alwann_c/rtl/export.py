@@ -33,12 +33,18 @@ MAX_SCALE_EXPONENT = 60
 """Scales outside 2^-60 .. 2^60 could leave the range `float32.sv` computes in."""
 
 _MAKEFILE = """\
-# make: simulates every multiplier and every layer; needs Icarus Verilog.
+# make: simulates every multiplier and every layer with Icarus Verilog; SIM=verilator is faster.
+SIM ?= iverilog
 LAYERS := {layers}
 MULTIPLIERS := {multipliers}
 .PHONY: all $(LAYERS) $(MULTIPLIERS)
 all: $(MULTIPLIERS) $(LAYERS)
+ifeq ($(SIM),verilator)
+options = --binary --timing -Wno-fatal -Wno-lint --top-module $(1)_tb -o sim
+run = verilator $(options) -f $(1).f >/dev/null && obj_dir/sim
+else
 run = iverilog -g2012 -s $(1)_tb -o sim.vvp -c $(1).f && vvp -n sim.vvp
+endif
 $(LAYERS):
 \tcd layers/$@ && $(call run,layer)
 $(MULTIPLIERS):
