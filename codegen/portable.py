@@ -13,6 +13,7 @@ from tvm.s_tir import dlight
 
 from alwann_c.codegen import gpu
 from alwann_c.codegen.device import is_gpu
+from alwann_c.codegen.gpu.constants import ExactConstants
 from alwann_c.codegen.gpu.emit import Kind
 from alwann_c.ir import ops
 from alwann_c.ir.spec import ConvSpec
@@ -104,6 +105,7 @@ def kernel_passes(kind: Kind) -> list[tvm.transform.Pass]:
         relax.transform.DeadCodeElimination(),
         relax.transform.RewriteDataflowReshape(),
         *schedule,
+        ExactConstants(kind),
         relax.transform.LegalizeOps(own),
     ]
 

@@ -173,6 +173,7 @@ def _block(operands: Operands, tiles: Tiles, first: Expr, side: Expr, thread: Ex
             low, high = _halves(word, spec.signed)
             emit.store(sums, 2 * index, sums[2 * index] + low)
             emit.store(sums, 2 * index + 1, sums[2 * index + 1] + high)
+    emit.barrier()
     for index in range(own):
         slot = index * tiles.threads + thread
         with emit.when(slot < tiles.pixels):

@@ -18,6 +18,7 @@ from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as I
 
+from alwann_c.codegen.gpu.constants import constant
 from alwann_c.ir.spec import Epilogue, Quantization
 
 Expr = Any
@@ -129,6 +130,10 @@ class Arithmetic:
     def _call(self, name: str, *args: Expr) -> Expr:
         return T.call_pure_extern("float32", name, *args)
 
+    def constant(self, value: float | np.float32) -> Expr:
+        """Exactly this float32, computed once."""
+        return named(constant(value, self.kind))
+
     def multiply(self, a: Expr, b: Expr) -> Expr:
         """a * b."""
         return named(self._call("__fmul_rn", a, b) if self.kind == "cuda" else a * b)
@@ -143,14 +148,14 @@ class Arithmetic:
         OpenCL's division may be off by 2.5 units in the last place. There: the product with 1 / s,
         corrected twice with a fused multiply-add, which is correctly rounded (Markstein).
         """
-        s = T.float32(float(scale))
-        far = T.float32(float(np.float32(FAR) * scale))
+        s = self.constant(scale)
+        far = self.constant(np.float32(FAR) * scale)
         value = named(T.min(T.max(value, T.float32(0) - far), far))
         if self.kind == "cuda":
             return named(self._call("__fdiv_rn", value, s))
         if self.kind == "c":
             return named(value / s)
-        inverse = T.float32(float(np.float32(1) / scale))
+        inverse = self.constant(np.float32(1) / scale)
         quotient = named(value * inverse)
         for _ in range(2):
             rest = named(self._call("fma", T.float32(0) - quotient, s, value))
@@ -168,7 +173,7 @@ class Arithmetic:
     def dequantize(self, pattern: Expr, code: Quantization) -> Expr:
         """`scale * (code - zero_point)` of a uint8 pattern."""
         steps = code_value(i32(pattern), code.signed) - T.int32(code.zero_point)
-        scale = T.float32(float(np.float32(code.scale)))
+        scale = self.constant(code.scale)
         return self.multiply(scale, T.cast(steps, "float32"))
 
     def finish(
@@ -182,6 +187,6 @@ class Arithmetic:
         if epilogue.activation == "relu":
             y = named(T.max(y, T.float32(0)))
         elif epilogue.activation == "clip":
-            low, high = T.float32(epilogue.clip_min), T.float32(epilogue.clip_max)
+            low, high = self.constant(epilogue.clip_min), self.constant(epilogue.clip_max)
             y = named(T.min(T.max(y, low), high))
         return y if epilogue.output is None else self.quantize(y, epilogue.output)
