@@ -71,7 +71,9 @@ def _with_compiler(name: str) -> Linker:
     def link(output: str, objects: Any, **options: Any) -> None:
         include = [f"-I{folder}" for folder in _include_folders()]
         wanted = list(options.get("options") or [])
-        cc.create_shared(output, objects, options=["-O3", "-ffp-contract=off", *include, *wanted], cc=name)
+        cc.create_shared(
+            output, objects, options=["-O3", "-ffp-contract=off", *include, *wanted], cc=name
+        )
 
     return link
 

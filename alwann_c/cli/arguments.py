@@ -118,7 +118,9 @@ def build_parser() -> argparse.ArgumentParser:
     compile_.add_argument("--search", required=True, metavar="D", help="labelled, to choose with")
     compile_.add_argument("--test", metavar="D", help="labelled, to report on")
     compile_.add_argument("--max-drop", type=share, default=0.005, metavar="X")
-    compile_.add_argument("--device", default="cpu", help="cpu, 'llvm -mtriple=…', c, cuda[:sm_90], opencl")
+    compile_.add_argument(
+        "--device", default="cpu", help="cpu, 'llvm -mtriple=…', c, cuda[:sm_90], opencl"
+    )
     where = compile_.add_mutually_exclusive_group()
     where.add_argument("--workers", type=positive, default=1, metavar="N", help="processes here")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:port")

@@ -74,9 +74,7 @@ class Operands:
     def code(self, row: Expr, column: Expr, image: Expr, channel: Expr) -> Expr:
         """Activation code there, int32; the zero point's pattern outside the image."""
         spec = self.spec
-        inside = T.And(
-            T.And(row >= 0, row < spec.height), T.And(column >= 0, column < spec.width)
-        )
+        inside = T.And(T.And(row >= 0, row < spec.height), T.And(column >= 0, column < spec.width))
         at = image + (row * spec.width + column) * spec.in_channels + channel
         return T.if_then_else(inside, emit.i32(self.x[at]), T.int32(spec.zero_point & 255))
 

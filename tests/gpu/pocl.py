@@ -14,7 +14,7 @@ import numpy as np
 import pyopencl as cl
 import tvm
 import tvm_ffi
-from tvm import relax, s_tir, tirx
+from tvm import relax, tirx
 from tvm.s_tir.pipeline import finalize_device_passes, finalize_host_passes
 from tvm.tirx.compilation_pipeline import register_tir_pipeline
 
@@ -63,7 +63,10 @@ class _Collector:
         for func in mod.functions.values():
             name = str(func.attrs["global_symbol"])
             tags = [str(tag) for tag in func.attrs["tirx.kernel_launch_params"]]
-            types = [str(param.ty.dtype) if hasattr(param.ty, "dtype") else "handle" for param in func.params]
+            types = [
+                str(param.ty.dtype) if hasattr(param.ty, "dtype") else "handle"
+                for param in func.params
+            ]
             self.kernels[name] = (cl.Kernel(program, name), types, tags)
             tvm_ffi.register_global_func(name, self._launcher(name), override=True)
         return tvm.IRModule({})
