@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from alwann_c.accelerator import Accelerator
-from alwann_c.codegen.build import compile_module, export, resolve_device
+from alwann_c.codegen.build import compile_module, export, write_source
+from alwann_c.codegen.device import resolve_device, why_not_here
 from alwann_c.deploy import (
     MODULE,
     Manifest,
     Module,
+    Preprocessing,
     SelfTest,
     TensorSpec,
     make_self_test,
@@ -106,8 +109,30 @@ def build(
     if plan is not None:
         chosen = plan.approximations(quantized, library or open_libraries(()))
         module = apply(Approximate(chosen), module)
-    executable = compile_module(module, resolve_device(device))
-    return Module(executable, batch=fixed_batch(module))
+    target = resolve_device(device)
+    executable = compile_module(module, target)
+    return Module(executable, target=target, batch=fixed_batch(module))
+
+
+def _plan_summary(plan: Plan) -> dict[str, Any]:
+    """What the manifest says of the plan."""
+    return {
+        "target": plan.target,
+        "compensation": plan.compensation,
+        "relative_energy": plan.relative_energy,
+        "units": {unit.name: unit.multiplier for unit in plan.units},
+        "layers": {
+            layer.name: {"unit": layer.unit, "multiplier": layer.multiplier}
+            for layer in plan.layers
+        },
+    }
+
+
+def _preprocessing(quantized: QuantizedModel) -> Preprocessing:
+    described = quantized.calibration.description
+    return Preprocessing(
+        layout=described.layout, scale=described.scale, mean=described.mean, std=described.std
+    )
 
 
 def write_module(
@@ -120,18 +145,32 @@ def write_module(
     data: dict[str, Any],
     device: str,
 ) -> Manifest:
-    """Writes `module.so` and `manifest.json` into a folder."""
+    """Writes `module.so`, `manifest.json`, and for `c`, `cuda` and `opencl` the source, into a folder.
+
+    The self-test of a module that cannot run here is recorded with one built for this machine.
+    """
+    target = resolve_device(device)
     model = quantized.model
     fixed = fixed_batch(model.module) or 0
     shape = [fixed, *model.input_shape]
     sample = quantized.calibration.images(0, 32)
-    test: SelfTest = make_self_test(module, shape, float(sample.min()), float(sample.max()))
+    runs_here = why_not_here(target) is None
+    judge = module if runs_here else build(quantized, plan, library=library)
+    test: SelfTest = make_self_test(judge, shape, float(sample.min()), float(sample.max()))
+    source = write_source(module._executable, folder, target)
+    source_sha256 = None
+    if source is not None:
+        source_sha256 = hashlib.sha256((folder / source).read_bytes()).hexdigest()
     manifest = Manifest(
-        module_sha256=export(module._executable, folder / MODULE),
+        module_sha256=export(module._executable, folder / MODULE, target),
+        source=source,
+        source_sha256=source_sha256,
         device=device,
         input=TensorSpec(name=model.input_name, shape=shape),
         output=TensorSpec(name=model.output_name, shape=[fixed, *model.output_shape]),
-        model={"name": model.name, "sha256": model.sha256},
+        model={"name": model.name, "sha256": model.sha256, "path": str(model.path)},
+        preprocessing=_preprocessing(quantized),
+        plan=_plan_summary(plan),
         plan_sha256=plan.sha256,
         libraries=[library_identity(library)],
         data=data,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from alwann_c.atomic import write_json
+from alwann_c.codegen.device import resolve_device, runtime_device, why_not_here
 from alwann_c.codegen.machine import use_all_cores, without_native_warnings
 from alwann_c.errors import InputError
+from alwann_c.remote import load_remote
 from alwann_c.version import TOOL
 
 MANIFEST = "manifest.json"
@@ -35,7 +38,8 @@ class TensorSpec(BaseModel):
 
 
 class SelfTest(BaseModel):
-    """`images` inputs drawn by PCG64 from `seed`, uniform in [low, high); hash of the outputs."""
+    """`images` inputs drawn by PCG64 from `seed`, uniform in [low, high); the outputs [images,
+    classes], float32 exactly, and the hash of their little-endian bytes."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,6 +48,7 @@ class SelfTest(BaseModel):
     low: float
     high: float
     output_sha256: str
+    outputs: list[list[float]] = []
 
     def inputs(self, shape: list[int]) -> Float32:
         """The test images."""
@@ -52,8 +57,19 @@ class SelfTest(BaseModel):
         return (self.low + (self.high - self.low) * drawn).astype(np.float32)
 
 
+class Preprocessing(BaseModel):
+    """How the model's images were prepared: `value = (pixel / scale - mean) / std`, NCHW."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    layout: str
+    scale: float
+    mean: list[float]
+    std: list[float]
+
+
 class Manifest(BaseModel):
-    """What lies beside a module."""
+    """What lies beside a module. `manifest_sha256` seals it, see `seal`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -61,41 +77,68 @@ class Manifest(BaseModel):
     tool: str = TOOL
     module: str = MODULE
     module_sha256: str
+    source: str | None = None
+    source_sha256: str | None = None
     device: str
     input: TensorSpec
     output: TensorSpec
     model: dict[str, str]
+    preprocessing: Preprocessing
+    plan: dict[str, Any]
     plan_sha256: str
     libraries: list[dict[str, Any]]
     data: dict[str, Any]
     self_test: SelfTest
+    manifest_sha256: str = ""
 
 
 class Module:
-    """A compiled network: float32 images [n, ...] in, float32 outputs [n, classes] out."""
+    """A compiled network: float32 images [n, ...] in, float32 outputs [n, classes] out.
+
+    `target`: what it was compiled for, this machine when None; where this process cannot run it,
+    it can still be exported, and a call raises InputError.
+    """
 
     def __init__(
-        self, executable: Any, manifest: Manifest | None = None, batch: int | None = None
+        self,
+        executable: Any,
+        manifest: Manifest | None = None,
+        *,
+        target: Any = None,
+        device: Any = None,
+        batch: int | None = None,
     ) -> None:
-        import tvm
-        from tvm import relax
-
         use_all_cores()
-        self._tensor = tvm.runtime.tensor
         self._executable = executable
-        self._vm = relax.VirtualMachine(executable, tvm.cpu())
+        self._device = device
+        self.target = target
         self.manifest = manifest
         fixed = manifest.input.shape[0] if manifest is not None and manifest.input.shape else 0
         self.batch = batch or fixed or BATCH
         """Images run at once."""
 
+    @cached_property
+    def _machine(self) -> Any:
+        import tvm
+        from tvm import relax
+
+        if self.target is not None:
+            reason = why_not_here(self.target)
+            if reason is not None:
+                raise InputError(f"the module cannot run: {reason}")
+        if self._device is None:
+            self._device = tvm.cpu() if self.target is None else runtime_device(self.target)
+        return relax.VirtualMachine(self._executable, self._device)
+
     def __call__(self, images: Float32) -> Float32:
         """Outputs of the images, in batches of bounded memory. Raises InputError on a bad shape."""
-        parts = []
+        import tvm
+
+        machine, parts = self._machine, []
         for start in range(0, len(images), self.batch):
             chunk = np.ascontiguousarray(images[start : start + self.batch], np.float32)
             try:
-                parts.append(self._vm["main"](self._tensor(chunk)).numpy())
+                parts.append(machine["main"](tvm.runtime.tensor(chunk, self._device)).numpy())
             except (RuntimeError, ValueError) as e:
                 reason = str(e).splitlines()[0]
                 raise InputError(f"images of shape {images.shape} do not fit: {reason}") from e
@@ -105,7 +148,7 @@ class Module:
         """Writes the module as a shared library; returns its SHA-256."""
         from alwann_c.codegen.build import export
 
-        return export(self._executable, Path(path))
+        return export(self._executable, Path(path), self.target)
 
     def self_test(self) -> bool:
         """Whether outputs on the manifest's test images are bit-identical to the recorded ones."""
@@ -123,17 +166,28 @@ def output_hash(outputs: Float32) -> str:
 def make_self_test(module: Module, shape: list[int], low: float, high: float) -> SelfTest:
     """Records what the module gives on reproducible images."""
     draft = SelfTest(seed=0, images=SELF_TEST_IMAGES, low=low, high=high, output_sha256="")
-    return draft.model_copy(update={"output_sha256": output_hash(module(draft.inputs(shape)))})
+    outputs = module(draft.inputs(shape))
+    recorded = {"output_sha256": output_hash(outputs), "outputs": outputs.tolist()}
+    return draft.model_copy(update=recorded)
+
+
+def seal(document: dict[str, Any]) -> str:
+    """SHA-256 of a manifest: of its JSON without `manifest_sha256`, keys sorted, no spaces."""
+    content = {key: value for key, value in document.items() if key != "manifest_sha256"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_manifest(manifest: Manifest, folder: Path) -> None:
-    """Writes `manifest.json`."""
-    write_json(folder / MANIFEST, manifest.model_dump(mode="json"))
+    """Writes `manifest.json`, sealed."""
+    document = manifest.model_dump(mode="json")
+    write_json(folder / MANIFEST, document | {"manifest_sha256": seal(document)})
 
 
 def _read_manifest(path: Path) -> Manifest:
     try:
-        manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        document = json.loads(path.read_text(encoding="utf-8"))
+        manifest = Manifest.model_validate(document)
     except OSError as e:
         raise InputError(f"{path}: cannot read ({e.strerror}); keep it beside the module") from e
     except (json.JSONDecodeError, UnicodeDecodeError) as e:
@@ -144,32 +198,59 @@ def _read_manifest(path: Path) -> Manifest:
         raise InputError(f"{path}: {where}: {first['msg']}") from e
     if manifest.version != 1:
         raise InputError(f"{path}: version: {manifest.version} is not known; this tool reads 1")
+    if seal(document) != manifest.manifest_sha256:
+        raise InputError(
+            f"{path}: manifest_sha256 differs from its content; it was altered: compile it again"
+        )
     return manifest
 
 
-def load_module(path: str | Path) -> Module:
-    """Loads a deployed module (its folder or its .so). Loading executes the module's code.
-
-    The manifest beside it must name its SHA-256; an altered module or manifest is refused.
-    """
-    import tvm
-
-    path = Path(path)
+def check_files(path: Path) -> tuple[Path, Manifest]:
+    """The module's file and its manifest, after comparing every hash. Raises InputError."""
     if path.is_dir():
         path = path / MODULE
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a compiled module or its folder")
     manifest = _read_manifest(path.parent / MANIFEST)
-    actual = hashlib.sha256(path.read_bytes()).hexdigest()
-    if actual != manifest.module_sha256:
-        raise InputError(
-            f"{path}: its SHA-256 differs from module_sha256 in {MANIFEST}; it was altered: "
-            "compile it again"
-        )
+    expected = {path.name: ("module_sha256", manifest.module_sha256)}
+    if manifest.source is not None:
+        expected[manifest.source] = ("source_sha256", str(manifest.source_sha256))
+    for name, (field, sha256) in expected.items():
+        file = path.parent / Path(name).name
+        if not file.is_file() and file != path:
+            continue  # the source is for people: a module may be deployed without it
+        if hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            raise InputError(
+                f"{file}: its SHA-256 differs from {field} in {MANIFEST}; it was altered: "
+                "compile it again"
+            )
+    return path, manifest
+
+
+def load_module(path: str | Path, *, rpc: str | None = None) -> Module:
+    """Loads a deployed module (its folder or its .so). Loading executes the module's code.
+
+    The manifest beside it must name its SHA-256; an altered module or manifest is refused.
+
+    Args:
+        rpc: `HOST:PORT` of a TVM RPC server that shall run it, on its CPU or GPU.
+
+    Raises InputError when it cannot be read, or neither this machine nor the server can run it.
+    """
+    import tvm
+
+    path, manifest = check_files(Path(path))
+    target = resolve_device(manifest.device)
+    if rpc is not None:
+        executable, device = load_remote(path, rpc, target)
+        return Module(executable, manifest, device=device)
+    reason = why_not_here(target)
+    if reason is not None:
+        raise InputError(f"{path}: cannot run on this machine: {reason}")
     use_all_cores()
     try:
         with without_native_warnings():
             library = tvm.runtime.load_module(str(path))
     except (RuntimeError, OSError) as e:
         raise InputError(f"{path}: cannot load: {str(e).splitlines()[0]}") from e
-    return Module(library, manifest)
+    return Module(library, manifest, target=target)

@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from command_line import alwann_c as alwann_c_command
 from tiny import Case, make_target, random_multiplier
 
 import alwann_c
 from alwann_c.accelerator import place
 from alwann_c.builder import build, make_plan, write_module
+from alwann_c.codegen.device import resolve_device, why_not_here
 from alwann_c.compensation import Compensator, bound
-from alwann_c.deploy import Manifest, load_module, output_hash
+from alwann_c.deploy import Manifest, load_module, output_hash, seal
 from alwann_c.errors import InputError
 from alwann_c.ir.interpret import interpret
 from alwann_c.ir.rewrite import apply
@@ -122,11 +124,19 @@ def test_manifest_says_what_it_is(deployed: Deployed, small: Case) -> None:
     manifest = deployed.manifest
     assert manifest.input.shape == [0, 3, 8, 8]
     assert manifest.output.shape == [0, 4]
-    assert manifest.model == {"name": "net", "sha256": small.model.sha256}
+    assert manifest.model == {
+        "name": "net",
+        "sha256": small.model.sha256,
+        "path": str(small.path),
+    }
     module = load_module(deployed.folder)
+    assert manifest.plan["units"] == {"u0": ODD.name, "u1": ODD.name}
+    assert manifest.plan["layers"]["c1"]["multiplier"] == ODD.name
+    assert manifest.preprocessing.layout == "NCHW"
     images = manifest.self_test.inputs([0, 3, 8, 8])
     assert images.shape == (8, 3, 8, 8)
     assert output_hash(module(images)) == manifest.self_test.output_sha256
+    np.testing.assert_array_equal(np.float32(manifest.self_test.outputs), module(images))
     assert images.min() >= small.calibration.images[:32].min()
 
 
@@ -152,16 +162,30 @@ def test_truncated_module_is_refused(copy: Path) -> None:
         load_module(copy)
 
 
+def rewrite(folder: Path, alter: Callable[[dict[str, Any]], None], *, sealed: bool) -> None:
+    """Alters a manifest; `sealed`: and its own hash, as who compiles it would."""
+    path = folder / "manifest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    alter(document)
+    if sealed:
+        document["manifest_sha256"] = seal(document)
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
 def _remove(document: dict[str, Any]) -> None:
     del document["module_sha256"]
 
 
 ALTERED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
-    "hash": (lambda d: d.update(module_sha256="0" * 64), "it was altered"),
+    "hash": (lambda d: d.update(module_sha256="0" * 64), "manifest_sha256 differs"),
     "version": (lambda d: d.update(version=2), "version"),
     "unknown key": (lambda d: d.update(extra=1), "extra"),
     "missing key": (_remove, "module_sha256"),
     "wrong type": (lambda d: d.update(input=3), "input"),
+    "plan": (lambda d: d["plan"].update(relative_energy=0.1), "manifest_sha256 differs"),
+    "expected outputs": (lambda d: d["self_test"].update(outputs=[]), "manifest_sha256 differs"),
+    "scale": (lambda d: d["preprocessing"].update(scale=255.0), "manifest_sha256 differs"),
+    "own hash": (lambda d: d.update(manifest_sha256="0" * 64), "manifest_sha256 differs"),
 }
 
 
@@ -169,10 +193,7 @@ ALTERED: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
 def test_altered_manifest_is_refused(
     copy: Path, alter: Callable[[dict[str, Any]], None], message: str
 ) -> None:
-    path = copy / "manifest.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    alter(document)
-    path.write_text(json.dumps(document), encoding="utf-8")
+    rewrite(copy, alter, sealed=False)
     with pytest.raises(InputError, match=message):
         load_module(copy)
 
@@ -192,15 +213,31 @@ def test_missing_parts(copy: Path, tmp_path: Path) -> None:
         load_module(copy)
 
 
+def test_module_of_another_manifest_is_refused(copy: Path) -> None:
+    rewrite(copy, lambda d: d.update(module_sha256="0" * 64), sealed=True)
+    with pytest.raises(InputError, match=r"module\.so: its SHA-256 differs"):
+        load_module(copy)
+
+
 def test_self_test_notices_other_outputs(copy: Path) -> None:
-    path = copy / "manifest.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    document["self_test"]["output_sha256"] = "0" * 64
-    path.write_text(json.dumps(document), encoding="utf-8")
+    rewrite(copy, lambda d: d["self_test"].update(output_sha256="0" * 64), sealed=True)
     assert not load_module(copy).self_test()
 
 
-@pytest.mark.parametrize("device", ["tpu", "llvm --fast", "llvm -mcpu", "cuda"])
+@pytest.mark.parametrize(("device", "reason"), [("cuda", "GPU"), ("opencl", "OpenCL runtime")])
+def test_module_for_a_device_that_is_not_here(copy: Path, device: str, reason: str) -> None:
+    if why_not_here(resolve_device(device)) is None:
+        pytest.skip(f"this machine runs {device}")
+    rewrite(copy, lambda d: d.update(device=device), sealed=True)
+    done = alwann_c_command("run", copy, "--self-test")
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert reason in done.err
+
+
+@pytest.mark.parametrize(
+    "device", ["tpu", "llvm --fast", "llvm -mcpu", "cuda:90", "cuda:sm_", "opencl:x", "c++"]
+)
 def test_unknown_devices(small: Case, device: str) -> None:
     with pytest.raises(InputError, match="--device"):
         build(small.quantized, device=device)

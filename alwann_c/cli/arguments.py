@@ -62,6 +62,19 @@ def _model(command: argparse.ArgumentParser) -> None:
     )
 
 
+def image_numbers(text: str) -> list[int]:
+    """Numbers of images: `0,3,10-12`."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not (first.isdecimal() and (last.isdecimal() or not dash)):
+            raise argparse.ArgumentTypeError(f"'{text}' is not like 0,3,10-12")
+        numbers += range(int(first), int(last or first) + 1)
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"'{text}' names no image")
+    return numbers
+
+
 def _libraries(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--library",
@@ -126,7 +139,9 @@ def build_parser() -> argparse.ArgumentParser:
     compile_.add_argument("--search", required=True, metavar="D", help="labelled, to choose with")
     compile_.add_argument("--test", metavar="D", help="labelled, to report on")
     compile_.add_argument("--max-drop", type=share, default=0.005, metavar="X")
-    compile_.add_argument("--device", default="cpu", help="cpu or 'llvm -mtriple=…'")
+    compile_.add_argument(
+        "--device", default="cpu", help="cpu, 'llvm -mtriple=…', c, cuda[:sm_90], opencl"
+    )
     where = compile_.add_mutually_exclusive_group()
     where.add_argument("--workers", type=positive, default=1, metavar="N", help="processes here")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:port")
@@ -155,6 +170,19 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--data", metavar="D", help="images to run on")
     run.add_argument("-o", "--output", metavar="FILE.npy", help="write the outputs")
     run.add_argument("--self-test", action="store_true", help="compare with recorded outputs")
+    run.add_argument("--rpc", metavar="HOST:PORT", help="run on this TVM RPC server")
+
+    rtl = command("export-rtl", "arrays, golden vectors and SystemVerilog of a plan")
+    rtl.add_argument("plan", metavar="PLAN", help="plan.json or the folder `compile` wrote")
+    rtl.add_argument("--model", metavar="MODEL", help="default: as the manifest beside PLAN says")
+    rtl.add_argument("--calibration", metavar="D", help="default: as the manifest says")
+    rtl.add_argument("--data", metavar="D", help="golden images; default: the calibration data")
+    rtl.add_argument(
+        "--images", type=image_numbers, metavar="LIST", help="which of them: 0,3,10-12 (default 0)"
+    )
+    rtl.add_argument("--simulate", action="store_true", help="run every test bench with iverilog")
+    rtl.add_argument("-o", "--output", required=True, metavar="DIR")
+    _libraries(rtl)
 
     multipliers = command("multipliers", "multiplier libraries")
     actions = multipliers.add_subparsers(dest="action", metavar="ACTION", required=True)

@@ -10,16 +10,12 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
-from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console, table
 from alwann_c.cli.inspection import load_model
 from alwann_c.compensation import Compensator, Effort, bound
 from alwann_c.compiler import CompileResult, SearchOptions, compile_model
 from alwann_c.dataset import load_dataset
-from alwann_c.deploy import load_module
 from alwann_c.errors import InputError
 from alwann_c.evaluation import EvaluationResult, float_correct, network_correct
 from alwann_c.libraries import open_libraries
@@ -198,50 +194,6 @@ def evaluate(arguments: Any, console: Console) -> int:
     ]
     console.result(result.to_dict(), lines)
     return 0
-
-
-def run(arguments: Any, console: Console) -> int:
-    """`run MODULE --data D`."""
-    if arguments.data is None and not arguments.self_test:
-        raise InputError("run: give --data, or --self-test")
-    module = load_module(arguments.module)
-    assert module.manifest is not None
-    data: dict[str, Any] = {}
-    lines = []
-    if arguments.self_test:
-        if not module.self_test():
-            raise InputError(
-                f"{arguments.module}: self-test failed: outputs differ from the recorded ones; "
-                "was it built for another machine?"
-            )
-        data["self_test"] = "passed"
-        lines.append("self-test passed: outputs are bit-identical to the recorded ones")
-    if arguments.data is not None:
-        images = load_dataset(arguments.data)
-        classes = module.manifest.output.shape[1]
-        shape = tuple(module.manifest.input.shape[1:])
-        images.check(shape, classes, need_labels=images.labels is not None)
-        parts = [module(images.images(i, i + 500)) for i in range(0, len(images), 500)]
-        outputs = np.concatenate(parts)
-        data["samples"] = len(images)
-        lines.append(f"{len(images)} images")
-        if images.labels is not None:
-            data["accuracy"] = float((outputs.argmax(axis=1) == images.labels).mean())
-            lines.append(f"accuracy {data['accuracy']:.4f}")
-        if arguments.output is not None:
-            _write_array(Path(arguments.output), outputs)
-            data["output"] = arguments.output
-            lines.append(f"outputs written to {arguments.output}")
-    console.result(data, lines)
-    return 0
-
-
-def _write_array(path: Path, outputs: Any) -> None:
-    try:
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.save(stream, outputs)
-    except OSError as e:
-        raise InputError(f"{path}: cannot write: {e.strerror or e}") from e
 
 
 def report(arguments: Any, console: Console) -> int:

@@ -14,14 +14,15 @@ from alwann_c.errors import InputError
 
 def _commands() -> dict[str, Callable[[Any, Console], int]]:
     """Imported on demand: `--help` must not load the compiler."""
-    from alwann_c.cli import catalogue, inspection, jobs
+    from alwann_c.cli import catalogue, deployment, inspection, jobs
 
     return {
         "demo": jobs.demo,
         "inspect": inspection.inspect,
         "compile": jobs.compile_,
         "evaluate": jobs.evaluate,
-        "run": jobs.run,
+        "run": deployment.run,
+        "export-rtl": deployment.export_rtl,
         "report": jobs.report,
         "multipliers": catalogue.multipliers,
         "targets": catalogue.targets,

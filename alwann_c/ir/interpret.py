@@ -31,6 +31,16 @@ def interpret(mod: tvm.IRModule, images: npt.NDArray[np.float32]) -> Array:
     return output[0] if isinstance(output, tuple) else output  # type: ignore[return-value]
 
 
+def layer_values(
+    mod: tvm.IRModule, images: npt.NDArray[np.float32]
+) -> tuple[list[tuple[relax.Call, list[Any], Array]], Array]:
+    """Integer layers of `main` with their operands' and outputs' values, in order; its output."""
+    interpreter = _Interpreter(mod, len(images))
+    output = interpreter.run(images)
+    assert isinstance(output, np.ndarray)
+    return interpreter.layers, output
+
+
 def _concrete(mod: tvm.IRModule, batch: int) -> tvm.IRModule:
     """The module with its dynamic batch axis fixed."""
     first = mod["main"].params[0].ty.shape[0]
@@ -43,6 +53,7 @@ class _Interpreter:
     def __init__(self, mod: tvm.IRModule, batch: int) -> None:
         self.mod = _concrete(mod, batch)
         self.values: dict[relax.Var, Value] = {}
+        self.layers: list[tuple[relax.Call, list[Any], Array]] = []
 
     def run(self, images: npt.NDArray[np.float32]) -> Value:
         (param,) = self.mod["main"].params
@@ -83,13 +94,16 @@ class _Interpreter:
     def _layer(self, call: relax.Call) -> Array:
         """A dense layer is the convolution of a 1 x 1 image."""
         spec = ops.conv_spec(call)
-        x, weight, table, zero_point, offset, scale, *rest = self._operands(call)
+        operands = self._operands(call)
+        x, weight, table, zero_point, offset, scale, *rest = operands
         residual = rest[0] if rest else None
         image = x.reshape(len(x), spec.height, spec.width, spec.in_channels)
         if residual is not None:
             residual = residual.reshape(len(x), spec.out_height, spec.out_width, -1)
         output = reference.conv2d(image, weight, table, zero_point, offset, scale, residual, spec)
-        return output if ops.op_name(call) == ops.CONV2D else output.reshape(len(x), -1)
+        output = output if ops.op_name(call) == ops.CONV2D else output.reshape(len(x), -1)
+        self.layers.append((call, operands, output))
+        return output
 
     def _with_tvm(self, call: relax.Call) -> Value:
         """Any other operator, a kernel of the importer's included: compiled alone, its tensor

@@ -1,0 +1,66 @@
+"""Multipliers as SystemVerilog modules: their own netlist where there is one, else the table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alwann_c.errors import InputError
+from alwann_c.rtl.files import indexed, write_csv, write_hex
+from alwann_c.targets import Multiplier
+
+MAX_NETLIST_BYTES = 8 << 20
+
+_TABLE_MODULE = """\
+// Product table of {name}: products.hex, index {{activation, weight}}.
+module {name} (input [7:0] A, input [7:0] B, output [15:0] O);
+  reg [15:0] products[0:65535];
+  initial $readmemh("../../multipliers/{name}/products.hex", products);
+  assign O = products[{{A, B}}];
+endmodule
+"""
+
+
+def find_netlist(name: str, folders: Sequence[Path]) -> Path | None:
+    """`NAME.v` or `NAME.sv` in the library folders, the first one."""
+    candidates = (folder / f"{name}{suffix}" for folder in folders for suffix in (".v", ".sv"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read_netlist(path: Path, name: str) -> str:
+    """Text of a netlist file. Raises InputError unless it is plain structural Verilog that declares
+    module `name` with ports A, B and O: system tasks and directives are refused."""
+    try:
+        if path.stat().st_size > MAX_NETLIST_BYTES:
+            raise InputError(f"{path}: larger than {MAX_NETLIST_BYTES} bytes; not a netlist")
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(f"{path}: cannot read the netlist: {e}") from e
+    code = re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
+    if re.search(r"[$`]", code):
+        raise InputError(
+            f"{path}: a netlist has no system tasks and no directives; remove '$' and '`'"
+        )
+    header = re.search(rf"\bmodule\s+{re.escape(name)}\s*\(([^;]*)\)\s*;", code)
+    if header is None or not all(re.search(rf"\b{p}\b", header.group(1)) for p in "ABO"):
+        raise InputError(f"{path}: declare `module {name} (A, B, O)`, O the 16-bit product")
+    return text
+
+
+def write_multiplier(multiplier: Multiplier, folder: Path, netlist: Path | None) -> Path:
+    """Writes products.hex, products.csv, the module and multiplier.f; returns the module's file."""
+    products = multiplier.table.astype(np.int32).astype("<i2" if multiplier.signed else "<u2")
+    write_hex(folder / "products.hex", products)
+    write_csv(folder / "products.csv", ["activation", "weight", "product"], indexed(products))
+    if netlist is None:
+        path = folder / f"{multiplier.name}.sv"
+        path.write_text(_TABLE_MODULE.format(name=multiplier.name), encoding="utf-8")
+    else:
+        path = folder / f"{multiplier.name}{netlist.suffix}"
+        path.write_text(read_netlist(netlist, multiplier.name), encoding="utf-8")
+    lines = [f"+define+MULTIPLIER={multiplier.name}", path.name, "../../rtl/multiplier_tb.sv"]
+    (folder / "multiplier.f").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
