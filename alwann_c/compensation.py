@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +13,11 @@ import tvm
 from threadpoolctl import threadpool_limits
 
 from alwann_c.codegen.float_network import FloatNetwork
-from alwann_c.codegen.network import Operands, bind, prepared
+from alwann_c.codegen.network import Operands, ProbedRun, bind, prepared
 from alwann_c.codegen.tap_residual import TapKernels
-from alwann_c.ir.rewrite import apply
+from alwann_c.ir.ops import op_name
+from alwann_c.ir.reference import dequantize
+from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import (
@@ -27,6 +30,7 @@ from alwann_c.passes.compensate import (
     patches_at,
     targets_at,
 )
+from alwann_c.passes.layers import FloatLayer
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizedModel
@@ -79,6 +83,18 @@ def bound(layer: LayerCodes, approximation: LayerApproximation) -> Operands:
     )
 
 
+def _added(mod: tvm.IRModule, layers: Sequence[FloatLayer]) -> dict[str, tvm.relax.Var]:
+    """By layer, the tensor that the float network adds to its output."""
+    owners = {layer.output: layer.name for layer in layers}
+    found: dict[str, tvm.relax.Var] = {}
+    for _, value in bindings(mod):
+        if op_name(value) == "relax.add":
+            for mine, other in (value.args, reversed(value.args)):
+                if mine in owners and isinstance(other, tvm.relax.Var):
+                    found[owners[mine]] = other
+    return found
+
+
 class Compensator:
     """Fits compensations of one quantized model on unlabelled calibration images.
 
@@ -101,7 +117,8 @@ class Compensator:
             self._images = np.repeat(self._images, 2, axis=0)
         self._fit_count = len(self._images) - max(1, round(len(self._images) * HELD_BACK_SHARE))
         self._kernels = TapKernels()
-        self._targets: dict[tuple[str, Effort], tuple[Float32, Float32]] = {}
+        self._targets: dict[tuple[str, Effort], Float32] = {}
+        self._shortcuts: dict[tuple[str, Effort], Float32] = {}
         self._exact: dict[str, LayerData] = {}
         self._cache: dict[tuple[str, Multiplier, Method], Compensation] = {}
         self._prefixes: dict[tuple[str, ...], LayerApproximation] = {}
@@ -112,32 +129,52 @@ class Compensator:
         return draw_pixels(len(self._images), spec, rows * len(self._images) // self._fit_count)
 
     def _sampled_targets(self, effort: Effort) -> None:
-        """Samples the float network's output of every layer, batch by batch."""
+        """Samples the float network's output of every layer, and what is added to it."""
         layers = [x for x in self.quantized.model.layers if x.name in self.quantized.layers]
+        added = _added(self.quantized.model.module, layers)
         specs = [self.quantized.layers[layer.name].spec for layer in layers]
         pixels = [self._pixels(spec, effort) for spec in specs]
-        watched = [layer.output for layer in layers]
+        order = {layer.name: i for i, layer in enumerate(layers)}
+        watched = [*(layer.output for layer in layers), *added.values()]
+        sampled = [*range(len(layers)), *(order[name] for name in added)]
         network = FloatNetwork(apply(Observe(watched), self.quantized.model.module))
-        parts: list[list[Float32]] = [[] for _ in layers]
+        parts: list[list[Float32]] = [[] for _ in watched]
         start = 0
         for _, *tensors in network.batches(self._images):
             stop = start + len(tensors[0])
-            for i, tensor in enumerate(tensors):
-                parts[i].append(targets_at(tensor, specs[i], pixels[i][start:stop]))
+            for part, i, tensor in zip(parts, sampled, tensors, strict=True):
+                part.append(targets_at(tensor, specs[i], pixels[i][start:stop]))
             start = stop
-        for layer, chosen, found in zip(layers, pixels, parts, strict=True):
-            rows = np.concatenate(found)
-            split = self._fit_count * chosen.shape[1]
-            self._targets[layer.name, effort] = (rows[:split], rows[split:])
+        rows = [np.concatenate(part) for part in parts]
+        for layer, found in zip(layers, rows, strict=False):
+            self._targets[layer.name, effort] = found
+        for name, found in zip(added, rows[len(layers) :], strict=True):
+            self._shortcuts[name, effort] = found
 
-    def _data(self, layer: LayerCodes, codes: Codes, effort: Effort) -> LayerData:
-        if (layer.name, effort) not in self._targets:
+    def _data(self, name: str, run: ProbedRun, effort: Effort) -> LayerData:
+        """What a layer reads in `run`, and what it should give.
+
+        A residual block is reconstructed as a whole: where the layer's output is added to another
+        tensor, the target makes up for that tensor's error,
+
+            target = float output + (float shortcut - approximate shortcut),
+
+        so that errors do not pile up along the network.
+        """
+        if (name, effort) not in self._targets:
             self._sampled_targets(effort)
-        fit_target, choose_target = self._targets[layer.name, effort]
-        pixels, fit = self._pixels(layer.spec, effort), self._fit_count
+        codes, target = run.codes[name], self._targets[name, effort]
+        spec = self.quantized.layers[name].spec
+        pixels, fit = self._pixels(spec, effort), self._fit_count
+        if name in run.residuals and (name, effort) in self._shortcuts:
+            added: Any = targets_at(cast(Any, run.residuals[name]), spec, pixels)
+            code = self.quantized.network.residual_codes[name]
+            values = added if code is None else dequantize(added, code)
+            target = target + (self._shortcuts[name, effort] - values)
+        split = fit * pixels.shape[1]
         return LayerData(
-            Rows(patches_at(codes[:fit], layer.spec, pixels[:fit]), fit_target),
-            Rows(patches_at(codes[fit:], layer.spec, pixels[fit:]), choose_target),
+            Rows(patches_at(codes[:fit], spec, pixels[:fit]), target[:split]),
+            Rows(patches_at(codes[fit:], spec, pixels[fit:]), target[split:]),
             self._kernels.residual,
         )
 
@@ -159,11 +196,8 @@ class Compensator:
         if key not in self._cache:
             layer = self.quantized.layers[name]
             if not self._exact:
-                codes = self.quantized.network.run_probed(self._images).codes
-                self._exact = {
-                    other: self._data(self.quantized.layers[other], given, self.quick)
-                    for other, given in codes.items()
-                }
+                run = self.quantized.network.run_probed(self._images)
+                self._exact = {other: self._data(other, run, self.quick) for other in run.codes}
             data = self._exact[name]
             self._cache[key] = self._fit(layer, multiplier, method, data, self.quick.sweeps)
         return self._cache[key]
@@ -192,8 +226,8 @@ class Compensator:
             elif prefix in self._prefixes:
                 chosen[name] = self._prefixes[prefix]
             else:
-                codes = network.run_probed(self._images, run_time, [name]).codes[name]
-                data = self._data(layer, codes, self.thorough)
+                run = network.run_probed(self._images, run_time, [name])
+                data = self._data(name, run, self.thorough)
                 chosen[name] = self._fit(
                     layer, multiplier, method, data, self.thorough.sweeps
                 ).approximation

@@ -79,6 +79,7 @@ class _Lifter(Rebuilder):
             for i, (name, call) in enumerate(self.layers.items())
         }
         self.inputs: dict[str, relax.Expr] = {}
+        self.residuals: dict[str, relax.Expr] = {}
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
         new = self.remap(value)
@@ -87,10 +88,13 @@ class _Lifter(Rebuilder):
         name = ops.layer_name(value)
         self.inputs[name] = new.args[0]
         residual = list(new.args[1 + len(ops.LAYER_OPERANDS) :])
+        if residual:
+            self.residuals[name] = residual[0]
         return ops.with_spec(new, ops.conv_spec(new), [new.args[0], *self.params[name], *residual])
 
     def results(self, result: relax.Expr) -> relax.Expr:
-        return relax.Tuple([result, *self.inputs.values()]) if self.probes else result
+        probed = [*self.inputs.values(), *self.residuals.values()]
+        return relax.Tuple([result, *probed]) if self.probes else result
 
 
 def _default(call: relax.Call) -> Operands:
@@ -103,10 +107,12 @@ def _default(call: relax.Call) -> Operands:
 
 @dataclass(frozen=True, eq=False)
 class ProbedRun:
-    """Output of a network and the input codes of each integer layer."""
+    """Output of a network, the input codes of each integer layer, and what is added to its output
+    (codes or float32, see `Epilogue.residual`) where something is."""
 
     output: npt.NDArray[np.float32]
     codes: dict[str, npt.NDArray[np.uint8]]
+    residuals: dict[str, Array]
 
 
 class CompiledNetwork:
@@ -137,6 +143,11 @@ class CompiledNetwork:
         self.batch = batch
         self.layer_names = list(lifter.layers)
         self._probed = probes
+        self.residual_codes = {
+            name: ops.conv_spec(lifter.layers[name]).epilogue.residual_code
+            for name in lifter.residuals
+        }
+        """Codes of the residuals that layers add; None where they are float32."""
         self.defaults = {name: _default(call) for name, call in lifter.layers.items()}
         executable = compile_lowered(lower(lifted, target, strategies), target, load=True)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
@@ -172,19 +183,25 @@ class CompiledNetwork:
         bindings: Mapping[str, Operands] | None = None,
         layers: Sequence[str] | None = None,
     ) -> ProbedRun:
-        """Outputs, and the input codes of `layers` (all when None). Needs `probes=True`."""
+        """Outputs, and what `layers` read (all when None). Needs `probes=True`."""
         if not self._probed:
             raise ValueError("compiled without probes")
         wanted = self.layer_names if layers is None else list(layers)
         operands = self._operands(bindings or {})
         outputs: list[npt.NDArray[np.float32]] = []
         codes: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in wanted}
+        residuals: dict[str, list[Array]] = {n: [] for n in self.residual_codes if n in codes}
         for chunk in self._batches(images):
             result = self._vm["main"](tvm.runtime.tensor(chunk), *operands)
             outputs.append(result[0].numpy())
             for i, name in enumerate(self.layer_names):
                 if name in codes:
                     codes[name].append(result[1 + i].numpy())
+            for i, name in enumerate(self.residual_codes):
+                if name in residuals:
+                    residuals[name].append(result[1 + len(self.layer_names) + i].numpy())
         return ProbedRun(
-            np.concatenate(outputs), {name: np.concatenate(parts) for name, parts in codes.items()}
+            np.concatenate(outputs),
+            {name: np.concatenate(parts) for name, parts in codes.items()},
+            {name: np.concatenate(parts) for name, parts in residuals.items()},
         )

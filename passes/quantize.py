@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,11 +142,10 @@ class _Quantizer(Rebuilder):
         if var not in self.stored_as:
             return
         code = self.stored_as[var]
-        made = self.builder.lookup_binding(new) if isinstance(new, relax.Var) else None
-        if made is not None and ops.op_name(made) == ops.DEQUANTIZE:
-            if ops.quantization(made) == code:
-                self.code_vars[var] = made.args[0]
-                return
+        made: Any = self.builder.lookup_binding(new) if isinstance(new, relax.Var) else None
+        if ops.op_name(made) == ops.DEQUANTIZE and ops.quantization(made) == code:
+            self.code_vars[var] = made.args[0]
+            return
         quantized = self.emit(ops.quantize(new, code))
         self.code_vars[var] = quantized
         if var in self.mod["main"].params:

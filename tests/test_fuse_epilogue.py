@@ -10,7 +10,7 @@ import tvm
 from tiny import Case, calls, fixed_codes, operands, plain_text, random_multiplier
 from tvm import relax
 
-from alwann_c.compensation import OperandStore
+from alwann_c.compensation import bound
 from alwann_c.ir import ops
 from alwann_c.ir.interpret import interpret
 from alwann_c.ir.rewrite import apply, bindings
@@ -61,18 +61,17 @@ def test_same_codes_and_outputs(residual: Case, exact: bool) -> None:
     """Tolerance zero: reference before and after fusion, and the compiled network."""
     quantized = residual.quantized
     images = residual.search.images[:4]
-    before, after, bound = unfused(residual), quantized.module, {}
+    before, after, operands = unfused(residual), quantized.module, {}
     if not exact:
         chosen = {
             name: uncompensated(layer, random_multiplier(seed))
             for seed, (name, layer) in enumerate(quantized.layers.items())
         }
         before, after = apply(Approximate(chosen), before), apply(Approximate(chosen), after)
-        store = OperandStore()
-        bound = {n: store.operands(quantized.layers[n], a) for n, a in chosen.items()}
+        operands = {n: bound(quantized.layers[n], a) for n, a in chosen.items()}
     expected = interpret(before, images)
     np.testing.assert_array_equal(interpret(after, images), expected)
-    np.testing.assert_array_equal(quantized.network.run(images, bound), expected)
+    np.testing.assert_array_equal(quantized.network.run(images, operands), expected)
     if not exact:
         assert (expected != interpret(unfused(residual), images)).any()
 

@@ -199,7 +199,7 @@ def test_dynamic_quantization_is_refused(tmp_path: Path) -> None:
     flat = net.node("Flatten", [back])
     proto = net.model(flat, classes=192)
     onnx.save(proto, str(tmp_path / "net.onnx"))
-    with pytest.raises(UnsupportedError, match="DynamicQuantizeLinear of node 'dynamic'.*static"):
+    with pytest.raises(UnsupportedError, match=r"DynamicQuantizeLinear of node 'dynamic'.*static"):
         load(tmp_path / "net.onnx")
 
 

@@ -131,6 +131,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     inspect = command("inspect", "layers, shapes, MACs, approximable or why not")
     _model(inspect)
+    inspect.add_argument(
+        "--kernels", action="store_true", help="also the kernel that computes each layer here"
+    )
 
     compile_ = command("compile", "model in; front, plan and deployed module out")
     _model(compile_)

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import Any
 
 from alwann_c.cli.console import Console, table
+from alwann_c.codegen.cpu import choose_strategy
+from alwann_c.codegen.machine import host_target
 from alwann_c.ir.ops import fixed_batch, op_name
 from alwann_c.ir.rewrite import bindings
 from alwann_c.model import Model, load
@@ -70,6 +72,10 @@ def inspect(arguments: Any, console: Console) -> int:
         _, given = given_codes(model.module, layers, signed=False)
         refusals = {layer.name: given.get(layer.name) for layer in layers}
     rows = [_layer(layer, refusals[layer.name]) for layer in layers]
+    if arguments.kernels:
+        target = host_target()
+        for row, layer in zip(rows, layers, strict=True):
+            row["kernel"] = None if layer.spec is None else choose_strategy(layer.spec, target).name
     total = sum(row["macs"] or 0 for row in rows)
     floats = _float_operators(model, layers)
     batch = fixed_batch(model.module)
@@ -99,6 +105,11 @@ def inspect(arguments: Any, console: Console) -> int:
             for row in rows
         ],
     )
+    if arguments.kernels:
+        lines += [
+            "",
+            *table(["layer", "kernel"], [[row["name"], row["kernel"] or "-"] for row in rows]),
+        ]
     lines.append(f"{total:,} MACs per image")
     if model.is_quantized:
         lines.append(f"quantized by the file; layers it keeps in float: ({KEPT_FLOAT})")

@@ -132,7 +132,7 @@ def _expected_bytes(name: str, tensor: TensorProto) -> int:
     count = math.prod(tensor.dims)
     if any(d < 0 for d in tensor.dims) or count > MAX_ELEMENTS:
         raise InputError(f"{name}: shape {list(tensor.dims)[:8]} is out of bounds")
-    return count * _BYTES[tensor.data_type]
+    return int(count * _BYTES[tensor.data_type])
 
 
 def check_model(label: str, model: onnx.ModelProto) -> None:

@@ -138,7 +138,7 @@ def _gather(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any
 
 def _concat(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
     """A constant of one row (a class token exported at batch 1) is repeated for every image."""
-    shapes = [getattr(getattr(part, "ty", None), "shape", None) for part in inputs]
+    shapes: list[Any] = [getattr(getattr(part, "ty", None), "shape", None) for part in inputs]
     axis = int(attrs.get("axis", 0))
     tensors = all(isinstance(getattr(p, "ty", None), relax.TensorType) for p in inputs)
     if not tensors or any(shape is None or len(shape) < 2 for shape in shapes):

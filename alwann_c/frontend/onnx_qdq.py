@@ -46,7 +46,7 @@ class _Rewriter:
         self.added += 1
         return f"{stem}__q{self.added}"
 
-    def constant(self, stem: str, value: np.ndarray) -> str:  # type: ignore[type-arg]
+    def constant(self, stem: str, value: np.ndarray) -> str:
         name = self.fresh(stem)
         self.model.graph.initializer.append(numpy_helper.from_array(value, name))
         return name

@@ -111,7 +111,11 @@ def write_layer(vectors: LayerVectors, folder: Path, module: str) -> None:
         ["n", "weight_zero_point", "weight_scale", "bias", "offset", "scale"],
         channels,
     )
-    golden = {"input": vectors.input, "accumulator": vectors.accumulator, "output": vectors.output}
+    golden: dict[str, Any] = {
+        "input": vectors.input,
+        "accumulator": vectors.accumulator,
+        "output": vectors.output,
+    }
     if vectors.residual is not None:
         golden["residual"] = vectors.residual
     np.savez_compressed(folder / "golden.npz", **golden)

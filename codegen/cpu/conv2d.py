@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import tvm
 
@@ -117,14 +118,18 @@ class _Emitter:
         operands, geometry, table = self.operands, self.geometry, self.table
         few, images = strategy.few, strategy.limit // geometry.pixels
         is_few = operands.batch <= emit.i64(images)
-        many = lambda: self.emit(strategy.many)  # noqa: E731
+
+        def many() -> None:
+            self.emit(strategy.many)
+
         if not images:
             many()
         elif isinstance(few, Gather):
             emit.branch(is_few, lambda: self.emit(few), many)
         else:
             permute = lambda: emit_permute(operands, geometry, few, table, images)  # noqa: E731
-            emit.branch(emit.T.And(is_few, table.fits), permute, many)
+            both: Any = emit.T.And(is_few, table.fits)
+            emit.branch(both, permute, many)
 
 
 def kernel_spec(spec: ConvSpec) -> ConvSpec:

@@ -18,6 +18,7 @@ from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
 from alwann_c.codegen.cpu.low_rank import MAX_TERMS
 from alwann_c.codegen.cpu.operands import Operands
+from alwann_c.codegen.cpu.padding import SMALL
 from alwann_c.codegen.cpu.permute import LANES, pick
 from alwann_c.codegen.cpu.table import CODES, PreparedTable
 
@@ -141,7 +142,12 @@ def emit_weights(operands: Operands, layout: DotLayout, table: PreparedTable) ->
         emit.store(wrong, index, total[0])
 
     with emit.when(table.terms > 0):
-        with emit.parallel(emit.i64(count)) as task:
+        loop = (
+            emit.parallel(emit.i64(count))
+            if count > 1
+            else emit.serial(emit.i64(count), emit.i64(0))
+        )
+        with loop as task:
             block(emit.opaque(emit.i32(task)))
         emit.store(fits, emit.i32(0), emit.i32(1))
         with emit.serial(count) as index:
@@ -170,13 +176,13 @@ def emit_activations(
         with emit.serial(count) as j:
             emit.store(result, start + emit.i64(j), pad)
 
-    with emit.parallel(emit.i64(table.terms) * lines) as index:
+    def line(index: Expr) -> None:
         column = emit.opaque(emit.i32(index // lines) * CODES)
         at = emit.opaque(index % lines)
         start = emit.opaque(index * emit.i64(row))
-        line = emit.opaque(at % emit.i64(height) - emit.i64(top))
+        y = emit.opaque(at % emit.i64(height) - emit.i64(top))
         image = at // emit.i64(height) * emit.i64(spec.height)
-        source = emit.opaque((image + line) * emit.i64(body))
+        source = emit.opaque((image + y) * emit.i64(body))
 
         def translate() -> None:
             fill(start, before, column)
@@ -194,8 +200,11 @@ def emit_activations(
             fill(start + emit.i64(before + body), after, column)
 
         if geometry.padded:
-            inside = T.And(line >= emit.i64(0), line < emit.i64(spec.height))
+            inside = T.And(y >= emit.i64(0), y < emit.i64(spec.height))
             emit.branch(inside, translate, lambda: fill(start, row, column))
         else:
             translate()
+
+    total = emit.opaque(emit.i64(table.terms) * lines)
+    emit.parallel_if(total > emit.i64(SMALL // row), total, line)
     return result

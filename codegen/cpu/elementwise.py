@@ -10,6 +10,7 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Expr
 from alwann_c.codegen.cpu.epilogue import Code
 from alwann_c.codegen.cpu.machine import Machine
+from alwann_c.codegen.cpu.padding import SMALL
 from alwann_c.ir.spec import Quantization
 
 LANES = 64
@@ -30,12 +31,16 @@ def _elementwise(
         x, y = emit.flat(given, source), emit.flat(wanted, result)
         size = emit.opaque(x.shape[0])
         vectors = emit.opaque(size // emit.i64(LANES))
-        with emit.parallel((vectors + emit.i64(TASK - 1)) // emit.i64(TASK)) as task:
+
+        def part(task: Expr) -> None:
             first = emit.opaque(task * emit.i64(TASK))
             count = emit.opaque(emit.T.min(vectors - first, emit.i64(TASK)))
             with emit.serial(count) as i:
                 at = emit.opaque((first + i) * emit.i64(LANES))
                 emit.store(y, at, operation(emit.load(x, at, LANES)))
+
+        tasks = emit.opaque((vectors + emit.i64(TASK - 1)) // emit.i64(TASK))
+        emit.parallel_if(tasks > emit.i64(SMALL // (TASK * LANES)), tasks, part)
         with emit.serial(size % emit.i64(LANES)) as i:
             at = emit.opaque(vectors * emit.i64(LANES) + i)
             emit.store(y, at, operation(x[at]))

@@ -7,7 +7,7 @@ construction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -149,6 +149,20 @@ def serial(stop: Expr | int, start: Expr | int = 0) -> Any:
 def parallel(stop: Expr) -> Any:
     """Loop whose iterations are split evenly between the threads of TVM's pool."""
     return I.parallel(i64(0), stop)
+
+
+def parallel_if(worthwhile: Expr, stop: Expr, body: Callable[[Expr], None]) -> None:
+    """Loop over 0..stop-1: in parallel, or where that is not worth waking threads, in turn."""
+
+    def shared() -> None:
+        with parallel(stop) as index:
+            body(index)
+
+    def alone() -> None:
+        with serial(stop, i64(0)) as index:
+            body(index)
+
+    branch(worthwhile, shared, alone)
 
 
 @contextmanager

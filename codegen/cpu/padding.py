@@ -6,6 +6,9 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr
 from alwann_c.codegen.cpu.geometry import Geometry
 
+SMALL = 1 << 16
+"""Elements that one thread copies before a second one would be awake."""
+
 
 def emit_padded(
     x: Buffer, batch: Expr, geometry: Geometry, fill_value: Expr | None = None
@@ -28,11 +31,11 @@ def emit_padded(
         with emit.serial(count) as j:
             emit.store(padded, start + emit.i64(j), code)
 
-    with emit.parallel(batch * emit.i64(height)) as index:
+    def line(index: Expr) -> None:
         start = emit.opaque(index * emit.i64(row))
-        line = emit.opaque(index % emit.i64(height) - emit.i64(top))
+        y = emit.opaque(index % emit.i64(height) - emit.i64(top))
         source = emit.opaque(
-            (index // emit.i64(height) * emit.i64(spec.height) + line) * emit.i64(body)
+            (index // emit.i64(height) * emit.i64(spec.height) + y) * emit.i64(body)
         )
 
         def copy() -> None:
@@ -41,6 +44,9 @@ def emit_padded(
                 emit.store(padded, start + emit.i64(before + j), x[source + emit.i64(j)])
             fill(start + emit.i64(before + body), after)
 
-        inside = emit.T.And(line >= emit.i64(0), line < emit.i64(spec.height))
+        inside = emit.T.And(y >= emit.i64(0), y < emit.i64(spec.height))
         emit.branch(inside, copy, lambda: fill(start, row))
+
+    lines = batch * emit.i64(height)
+    emit.parallel_if(lines > emit.i64(SMALL // row), lines, line)
     return padded

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
+from alwann_c.codegen.cpu.padding import SMALL
 
 PARTS = 8
 """Parallel tasks of the search for extremes."""
@@ -31,7 +32,8 @@ def emit_ranges(x: Buffer, batch: Expr, geometry: Geometry) -> CodeRanges:
     kind = "int8" if spec.signed else "uint8"
     least, most = (emit.scratch(PARTS * row, kind) for _ in range(2))
     rows = emit.opaque(batch * emit.i64(spec.height))
-    with emit.parallel(emit.i64(PARTS)) as part:
+
+    def fold(part: Expr) -> None:
         place = emit.opaque(part * emit.i64(row))
         first = emit.opaque(rows * part // emit.i64(PARTS))
         stop = emit.opaque(rows * (part + emit.i64(1)) // emit.i64(PARTS))
@@ -49,6 +51,8 @@ def emit_ranges(x: Buffer, batch: Expr, geometry: Geometry) -> CodeRanges:
                 at = emit.let(place + emit.i64(i))
                 emit.store(least, at, T.min(least[at], value))
                 emit.store(most, at, T.max(most[at], value))
+
+    emit.parallel_if(rows > emit.i64(SMALL // row), emit.i64(PARTS), fold)
     low, high = emit.scratch(channels, "int32"), emit.scratch(channels, "int32")
     with emit.serial(channels) as c:
         emit.store(low, c, emit.i32(127 if spec.signed else 255))

@@ -1,7 +1,7 @@
 """The table of `make bench`: ratios to the baseline measured beside each benchmark.
 
-`benchmarks.json` beside the repository's pyproject.toml gets this run's ratios. They are compared with the
-committed `baseline.json`; what fell by more than 15 % is named. `--write-baseline` replaces it.
+`benchmarks.json` in the current folder gets this run's ratios. They are compared with the committed
+`baseline.json`; what fell by more than 15 % is named. `--write-baseline` replaces it.
 """
 
 from __future__ import annotations
