@@ -81,7 +81,7 @@ def export_rtl(arguments: Any, console: Console) -> int:
     path = path / "plan.json" if path.is_dir() else path
     plan = load_plan(path)
     found = _recorded(path)
-    sources = {
+    sources: dict[str, Any] = {
         "model": arguments.model or found.get("model"),
         "calibration": arguments.calibration or found.get("calibration"),
     }

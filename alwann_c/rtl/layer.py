@@ -87,9 +87,8 @@ def write_layer(vectors: LayerVectors, folder: Path, module: str) -> None:
         "bias": vectors.bias,
         "scale": vectors.scale,
     }
-    np.savez_compressed(
-        folder / "operands.npz", **parts, weight_scale=vectors.weight_scale, table=vectors.table
-    )
+    stored = parts | {"weight_scale": vectors.weight_scale, "table": vectors.table}
+    np.savez_compressed(folder / "operands.npz", **stored)
     for name, array in parts.items():
         write_hex(folder / f"{name}.hex", array)
     write_csv(
@@ -111,7 +110,11 @@ def write_layer(vectors: LayerVectors, folder: Path, module: str) -> None:
         ["n", "weight_zero_point", "weight_scale", "bias", "offset", "scale"],
         channels,
     )
-    golden = {"input": vectors.input, "accumulator": vectors.accumulator, "output": vectors.output}
+    golden: dict[str, Any] = {
+        "input": vectors.input,
+        "accumulator": vectors.accumulator,
+        "output": vectors.output,
+    }
     if vectors.residual is not None:
         golden["residual"] = vectors.residual
     np.savez_compressed(folder / "golden.npz", **golden)
