@@ -43,12 +43,12 @@ def random_spec(seed: int) -> ConvSpec:
     signed = bool(rng.random() < 0.3)
     pads = tuple(int(pad) for pad in rng.integers(0, 2, 4))
     return ConvSpec(
-        int(rng.integers(8, 13)),
-        int(rng.integers(8, 13)),
+        int(rng.integers(11, 15)),
+        int(rng.integers(11, 15)),
         groups * int(rng.integers(1, 4)),
-        groups * int(rng.choice([3, 8, 17, 40, 66])),
+        groups * int(rng.choice([3, 8, 13, 17, 40, 66, 130])),
         kernel=kernel,
-        strides=(int(rng.integers(1, 3)), 1),
+        strides=(int(rng.choice([1, 1, 2])), 1),
         padding=pads,  # type: ignore[arg-type]
         dilation=(1, int(rng.integers(1, 3))),
         groups=groups,
