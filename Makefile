@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench reproduce clean
+.PHONY: help demo test lint types bench test-gpu bench-gpu reproduce clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -32,6 +32,13 @@ types: $(STAMP) ## mypy --strict
 
 bench: $(STAMP) ## benchmarks of kernels and networks beside ONNX Runtime
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+
+test-gpu: $(STAMP) ## GPU kernels through PoCL and nvcc, and on a GPU where there is one
+	$(BIN)/python -m pip install --quiet -e '.[gpu]'
+	$(BIN)/python -m pytest tests/gpu
+
+bench-gpu: $(STAMP) ## GPU kernels timed on this machine's NVIDIA GPU
+	$(BIN)/python tools/bench_gpu.py
 
 reproduce: $(STAMP) ## the tables of the README (needs ../shared; takes an hour)
 	$(BIN)/python tools/reproduce.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,8 @@ def compile_module(mod: tvm.IRModule, target: tvm.target.Target) -> Any:
     if target.kind.name == "llvm":
         return compile_lowered(lower(mod, target), target)
     lowered = lower_portable(mod, target)
+    if target.kind.name == "cuda":  # TVM asks for approximate arithmetic otherwise
+        os.environ.setdefault("TVM_CUDA_NVCC_NO_FAST_MATH", "1")
     try:
         return tvm.compile(lowered, target, relax_pipeline=None)
     except (RuntimeError, OSError, ValueError) as e:

@@ -19,6 +19,7 @@ from command_line import TARGET, Compiled, Done, alwann_c
 from tiny import Case, Net
 
 import alwann_c as alwann_c_package
+from alwann_c.deploy import seal
 from alwann_c.targets import exact_products
 
 
@@ -346,6 +347,9 @@ def test_module_whose_manifest_lies_about_its_input(job: Job, compiled: Compiled
     folder = Path(shutil.copytree(compiled.folder, job.folder / "copy"))
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest["input"]["shape"] = [0, 3, 9, 9]
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    refused(alwann_c("run", folder, "--data", job.good), "manifest_sha256", "altered")
+    manifest["manifest_sha256"] = seal(manifest)
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     refused(alwann_c("run", folder, "--data", job.good), "(3, 8, 8)", "(3, 9, 9)")
     refused(alwann_c("run", folder, "--self-test"))

@@ -87,9 +87,8 @@ def write_layer(vectors: LayerVectors, folder: Path, module: str) -> None:
         "bias": vectors.bias,
         "scale": vectors.scale,
     }
-    np.savez_compressed(
-        folder / "operands.npz", **parts, weight_scale=vectors.weight_scale, table=vectors.table
-    )
+    stored = parts | {"weight_scale": vectors.weight_scale, "table": vectors.table}
+    np.savez_compressed(folder / "operands.npz", **stored)
     for name, array in parts.items():
         write_hex(folder / f"{name}.hex", array)
     write_csv(

@@ -120,3 +120,16 @@ def compile_for_pocl(lowered: tvm.IRModule) -> tuple[relax.VirtualMachine, _Coll
     register_tir_pipeline(PIPELINE, _pipeline_for(collector))
     executable = tvm.compile(lowered, OPENCL, relax_pipeline=None, tir_pipeline=PIPELINE)
     return relax.VirtualMachine(executable, tvm.cpu()), collector
+
+
+class Kernels:
+    """PrimFuncs built for OpenCL, by name; arguments are tensors in host memory."""
+
+    def __init__(self, functions: dict[str, Any]) -> None:
+        self.collector = _Collector()
+        register_tir_pipeline(PIPELINE, _pipeline_for(self.collector))
+        named = {k: f.with_attr("global_symbol", k) for k, f in functions.items()}
+        self.library = tvm.compile(tvm.IRModule(named), OPENCL, tir_pipeline=PIPELINE)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.library[name]
