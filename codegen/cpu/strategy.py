@@ -146,7 +146,7 @@ FEW_PIXELS = 128
 FEWER_PIXELS = 64
 """Pixels up to which look-ups in memory beat panels."""
 
-WIDE_LANES, NARROW_TERMS = 64, 4
+WIDE_LANES, NARROW_TERMS = 64, 3
 """Tiles of fewer lanes beat panels only for tables of few terms; measured as above."""
 
 DOT_PIXELS = 2048

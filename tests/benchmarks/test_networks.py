@@ -22,9 +22,11 @@ os.environ.setdefault("TVM_NUM_THREADS", "2")
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tvm
 import tvm_ffi
 from kernels_ort import interleaved, threads
 from networks import IMAGE, onnx_runtime, resnet
+from tvm import relax
 
 import alwann_c as ax
 from alwann_c.codegen.float_network import FloatNetwork
@@ -179,14 +181,14 @@ def test_compile(benchmark: Any) -> None:
     print(f"\n{given.compile_seconds:.1f} s for {layers} layers", end=" ")
 
 
-def _peak(depth: int, count: int) -> None:
+def _peak(library: str, count: int) -> None:
     """Print the MiB by which evaluating `count` images raises this process's memory at most."""
-    given = case(depth)
-    operands, batch = bindings(given.network, "any"), images(BATCH)
+    machine = relax.VirtualMachine(tvm.runtime.load_module(library), tvm.cpu())
+    batch = tvm.runtime.tensor(images(BATCH))
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
     before = _status("VmRSS")
     for _ in range(count // BATCH):
-        given.network.run(batch, operands)
+        machine["main"](batch)
     print(_status("VmHWM") - before)
 
 
@@ -196,13 +198,15 @@ def _status(field: str) -> float:
     return int(text.split(f"{field}:")[1].split()[0]) / 1024
 
 
-def test_memory(benchmark: Any) -> None:
-    """Memory that running ResNet-56 at batch 200 takes, for 200 images and for 2,000."""
+def test_memory(benchmark: Any, tmp_path: Path) -> None:
+    """Memory that the built ResNet-56 takes at batch 200, for 200 images and for 2,000."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("needs Linux")
+    library = tmp_path / "module.so"
+    ax.build(case(56).quantized).export(library)
 
     def peak(count: int) -> float:
-        command = f"import test_networks as t; t._peak(56, {count})"
+        command = f"import test_networks as t; t._peak({str(library)!r}, {count})"
         path = os.pathsep.join([str(Path(__file__).parent), str(Path(ax.__file__).parent.parent)])
         done = subprocess.run(
             [sys.executable, "-c", command],
