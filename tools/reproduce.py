@@ -21,7 +21,7 @@ from typing import Any
 import alwann_c as ax
 from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import write_json
-from alwann_c.compensation import Compensator
+from alwann_c.compensation import Compensator, bound
 from alwann_c.evaluation import float_correct, network_correct
 from alwann_c.passes.compensate import METHODS
 from alwann_c.statistics import paired_drop
@@ -88,11 +88,11 @@ def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
                 began = time.perf_counter()
                 chosen = compensator.network(dict.fromkeys(layers, multiplier), method)
                 seconds = time.perf_counter() - began
-                bound = {
-                    layer: compensator.store.operands(quantized.layers[layer], fitted)
+                operands = {
+                    layer: bound(quantized.layers[layer], fitted)
                     for layer, fitted in chosen.items()
                 }
-                timed = network_correct(quantized.network, test, bound)
+                timed = network_correct(quantized.network, test, operands)
                 drop = paired_drop(reference, timed.correct)
                 rows.append(
                     {
