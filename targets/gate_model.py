@@ -77,7 +77,8 @@ def ones_shares(
     """
     words = wire_words(netlist)
     if activations is None and weights is None:
-        return np.bitwise_count(words).sum(axis=1) / 65536.0
+        counts: NDArray[np.int64] = np.bitwise_count(words).sum(axis=1, dtype=np.int64)
+        return counts / 65536.0
     bits = operand_bits(netlist)
     first, second = (_shares_of_256(shares, bits) for shares in (activations, weights))
     found = np.empty(len(words))
@@ -111,4 +112,4 @@ def _shares_of_256(shares: NDArray[np.float64] | None, bits: int) -> NDArray[np.
     codes = np.ones(256) if shares is None else np.resize(shares, 256).astype(np.float64)
     if shares is not None and len(shares) != 1 << bits:
         raise ValueError(f"a distribution of {1 << bits} codes is needed")
-    return codes / codes.sum()
+    return np.asarray(codes / codes.sum(), dtype=np.float64)

@@ -18,7 +18,7 @@ from alwann_c.targets.arrays import exact_array, truncated_arrays, without_parti
 from alwann_c.targets.evolve.campaign import STATE_FILE, Operands, Task, run_campaign
 from alwann_c.targets.evolve.genome import genes_of, netlist_of
 from alwann_c.targets.evolve.problem import problem
-from alwann_c.targets.evolve.search import Options, Outcome, evolve_circuit
+from alwann_c.targets.evolve.search import Options, evolve_circuit
 from alwann_c.targets.gate_model import switched_cells
 from alwann_c.targets.netlist import Netlist, product_table
 
