@@ -14,6 +14,7 @@ from alwann_c.targets.multiplier import Multiplier
 from alwann_c.targets.suggest import remedy
 
 BUILTIN_LIBRARIES: dict[str, Path] = {
+    "alwann": Path(__file__).parent / "libraries" / "alwann",
     "classic": Path(__file__).parent / "libraries" / "classic",
 }
 DEFAULT_LIBRARY = "classic"

@@ -45,6 +45,7 @@ class MultiplierEntry(BaseModel):
     delay_ns: NonNegative | None = None
     mae: NonNegative | None = None
     wce: NonNegative | None = None
+    netlist: Annotated[str, Field(strict=True, min_length=1, max_length=255)] | None = None
     origin: Text = ""
 
 
@@ -88,7 +89,7 @@ def read_library_file(file: Path) -> tuple[str, str, list[Multiplier]]:
 
 
 def _load(entry: MultiplierEntry, folder: Path, library: str) -> Multiplier:
-    table = _read_table(_table_path(entry.table, folder), entry)
+    table = _read_table(_inside(entry.table, folder, "table"), entry)
     problems = _contradictions(entry, table)
     if problems:
         raise InputError("; ".join(problems))
@@ -102,11 +103,19 @@ def _load(entry: MultiplierEntry, folder: Path, library: str) -> Multiplier:
         delay_ns=entry.delay_ns,
         library=library,
         origin=entry.origin,
+        netlist=None if entry.netlist is None else _netlist_path(entry.netlist, folder),
     )
 
 
-def _table_path(name: str, folder: Path) -> Path:
-    outside = f"table: {name!r} leads out of the library's folder: put the table into it"
+def _netlist_path(name: str, folder: Path) -> Path:
+    path = _inside(name, folder, "netlist")
+    if not path.is_file():
+        raise InputError(f"netlist: no file {path.name} in the library: add it")
+    return path
+
+
+def _inside(name: str, folder: Path, field: str) -> Path:
+    outside = f"{field}: {name!r} leads out of the library's folder: put the file into it"
     pure = PurePosixPath(name)
     if pure.is_absolute() or PureWindowsPath(name).drive or ".." in pure.parts or "\\" in name:
         raise InputError(outside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Multiplier:
     pattern of the code. A multiplier of fewer than 8 `bits` reads the low bits of either code, so
     its table repeats. `power_mw`, `area_um2` and `delay_ns` are figures of the circuit or None
     where nothing is known; `origin` says how they were obtained and `library` whose they are.
+    `netlist` is the Verilog file of the circuit, where the library has one.
 
     Two multipliers are equal if name, operand format and table are. Raises InputError for a table
     of another shape or type, a product outside the 16 bits of the format, or a negative or
@@ -56,6 +58,7 @@ class Multiplier:
     delay_ns: float | None = None
     library: str = ""
     origin: str = ""
+    netlist: Path | None = None
 
     def __post_init__(self) -> None:
         problems = _problems(self)

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 GateKind = Literal["and", "or", "xor", "nand", "nor", "xnor", "not"]
 
 OPERAND_BITS = 8
-PRODUCT_BITS = 16
 FIRST_INPUT = 2
 
 POWER_MW_PER_GATE = {"xor": 0.0032, "or": 0.0012, "and": 0.0}
@@ -49,8 +48,9 @@ class Netlist:
     """A combinational circuit in topological order.
 
     Wire 0 is constant 0 and wire 1 constant 1; wires 2 .. inputs + 1 are the inputs, and gate g
-    drives wire inputs + 2 + g. For a multiplier the first 8 inputs are the activation's bits and
-    the last 8 the weight's; buses, outputs included, run from the least significant bit up.
+    drives wire inputs + 2 + g. For a multiplier the first half of the inputs are the activation's
+    bits and the second half the weight's; buses, outputs included, run from the least significant
+    bit up.
     """
 
     inputs: int
@@ -93,29 +93,52 @@ def estimate_area_um2(netlist: Netlist) -> float:
     return sum(AREA_UM2_PER_GATE[cell] * count for cell, count in counts.items())
 
 
-def product_table(netlist: Netlist, *, signed: bool) -> NDArray[np.int32]:
-    """All 65,536 products, shape (256, 256), row = activation code, column = weight code.
+def operand_bits(netlist: Netlist) -> int:
+    """Width n of the operands of an n x n multiplier of 2n inputs and 2n outputs.
 
-    Every wire is a row of 1,024 words of 64 bits, one bit per operand pair. `signed` reads the 16
-    output bits as two's complement. Raises ValueError unless 16 inputs lead to 16 outputs.
+    Raises ValueError for any other number of inputs and outputs, and for n above 8.
     """
-    if netlist.inputs != 2 * OPERAND_BITS or len(netlist.outputs) != PRODUCT_BITS:
-        raise ValueError("a product table needs 8 + 8 input bits and 16 output bits")
+    bits = netlist.inputs // 2
+    if netlist.inputs != 2 * bits or len(netlist.outputs) != 2 * bits or not 1 <= bits <= 8:
+        raise ValueError(
+            f"{netlist.inputs} input bits and {len(netlist.outputs)} output bits; a product table"
+            " needs n + n input bits and 2 n output bits, n at most 8"
+        )
+    return bits
+
+
+def wire_words(netlist: Netlist) -> NDArray[np.uint64]:
+    """Every wire on all 65,536 pairs of codes: [wires, 1024], bit p & 63 of word p >> 6 for pair p.
+
+    Pair p has activation code p >> 8 and weight code p & 255; operands narrower than 8 bits read
+    the low bits of either code.
+    """
+    bits = operand_bits(netlist)
     pairs = 1 << (2 * OPERAND_BITS)
     first_gate = FIRST_INPUT + netlist.inputs
     wires = np.zeros((first_gate + len(netlist.gates), pairs // 64), dtype=np.uint64)
     wires[1] = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
     index = np.arange(pairs, dtype=np.uint32)
-    for bit in range(OPERAND_BITS):
+    for bit in range(bits):
         wires[FIRST_INPUT + bit] = _pack(index >> np.uint32(OPERAND_BITS + bit))
-        wires[FIRST_INPUT + OPERAND_BITS + bit] = _pack(index >> np.uint32(bit))
+        wires[FIRST_INPUT + bits + bit] = _pack(index >> np.uint32(bit))
     for row, gate in enumerate(netlist.gates, start=first_gate):
         wires[row] = _apply(gate.kind, wires[gate.a], wires[gate.b])
+    return wires
 
-    products = np.zeros(pairs, dtype=np.int32)
+
+def product_table(netlist: Netlist, *, signed: bool) -> NDArray[np.int32]:
+    """Product of every pair of codes, shape (256, 256), row = activation code, column = weight code.
+
+    `signed` reads the output bits as two's complement. Operands narrower than 8 bits read the low
+    bits of either code. Raises ValueError as `operand_bits` does.
+    """
+    bits = operand_bits(netlist)
+    wires = wire_words(netlist)
+    products = np.zeros(1 << (2 * OPERAND_BITS), dtype=np.int32)
     for bit, wire in enumerate(netlist.outputs):
         ones = np.unpackbits(wires[wire].view(np.uint8), bitorder="little").astype(np.int32)
-        sign_bit = signed and bit == PRODUCT_BITS - 1
+        sign_bit = signed and bit == 2 * bits - 1
         products += -(ones << bit) if sign_bit else ones << bit
     return products.reshape(256, 256)
 
@@ -126,7 +149,7 @@ def simplify(netlist: Netlist, fixed: Mapping[int, bool] | None = None) -> Netli
     `fixed` ties wires (numbered as in `netlist`) to a constant first: this is how partial products
     are left out of a multiplier.
     """
-    builder = _Builder(netlist.inputs)
+    builder = Builder(netlist.inputs)
     ties = {} if fixed is None else fixed
     new = [0, 1]
     for wire in range(FIRST_INPUT, FIRST_INPUT + netlist.inputs):
@@ -139,10 +162,11 @@ def simplify(netlist: Netlist, fixed: Mapping[int, bool] | None = None) -> Netli
     )
 
 
-class _Builder:
+class Builder:
     """Appends gates, folding constants and sharing equal ones."""
 
     def __init__(self, inputs: int) -> None:
+        self.inputs = inputs
         self.first_gate = FIRST_INPUT + inputs
         self.gates: list[Gate] = []
         self._known: dict[Gate, int] = {}

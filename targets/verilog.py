@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alwann_c.targets.netlist import FIRST_INPUT, OPERAND_BITS, PRODUCT_BITS, Gate, Netlist
+from alwann_c.targets.netlist import FIRST_INPUT, OPERAND_BITS, Gate, Netlist
 
 _EXPRESSIONS = {
     "and": "{a} & {b}",
@@ -20,7 +20,7 @@ def netlist_verilog(netlist: Netlist, name: str) -> str:
 
     Raises ValueError unless 16 inputs lead to 16 outputs.
     """
-    if netlist.inputs != 2 * OPERAND_BITS or len(netlist.outputs) != PRODUCT_BITS:
+    if netlist.inputs != 2 * OPERAND_BITS or len(netlist.outputs) != 2 * OPERAND_BITS:
         raise ValueError("a multiplier needs 8 + 8 input bits and 16 output bits")
     first_gate = FIRST_INPUT + netlist.inputs
 

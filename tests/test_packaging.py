@@ -70,7 +70,8 @@ def test_every_data_file_is_packaged(setuptools: dict[str, object]) -> None:
         for top in ("alwann_c", *MAPPED)
         for file in (ROOT / top).rglob("*")
         if file.is_file()
-        and file.suffix not in (".py", ".pyc")
+        and file.suffix != ".py"
+        and "__pycache__" not in file.parts
         and not any((ROOT / "alwann_c" / name) in file.parents for name in MAPPED)
     }
     assert data - kept == set()

@@ -102,7 +102,7 @@ def test_malformed_netlists_are_refused() -> None:
         Netlist(16, (Gate("and", 18, 2),), (18,) * 16)
     with pytest.raises(ValueError, match="an output reads"):
         Netlist(16, (), (18,) * 16)
-    with pytest.raises(ValueError, match="8 \\+ 8 input bits"):
+    with pytest.raises(ValueError, match="n \\+ n input bits"):
         product_table(Netlist(8, (), (0,) * 16), signed=False)
 
 

@@ -1,0 +1,216 @@
+"""Many evolutions side by side: rounds over error bounds, each seeded by all found before."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from alwann_c.atomic import write_text
+from alwann_c.errors import InputError
+from alwann_c.targets.arrays import truncated_arrays
+from alwann_c.targets.evolve.problem import Problem, problem
+from alwann_c.targets.evolve.search import Metric, Options, evolve_circuit
+from alwann_c.targets.gate_model import switched_cells
+from alwann_c.targets.multiplier import exact_products
+from alwann_c.targets.netlist import Netlist, product_table
+from alwann_c.targets.netlist_text import netlist_from_text, netlist_to_text
+
+STATE_FILE = "evolution.json"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Operands:
+    """Format and distribution of the operands; shares of the 2^bits codes, None for all alike."""
+
+    bits: int = 8
+    signed: bool = False
+    activations: tuple[float, ...] | None = None
+    weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One bound to evolve a circuit for."""
+
+    operands: Operands
+    metric: Metric
+    bound: float
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A circuit with its figures; `error` is that of the task's metric and distribution."""
+
+    task: int
+    round: int
+    netlist: Netlist
+    error: float
+    cost: float
+    evaluations: int
+    seconds: float
+
+
+def run_campaign(
+    tasks: Sequence[Task],
+    folder: Path,
+    *,
+    rounds: int,
+    options: Options,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> list[Found]:
+    """Evolves a circuit for every task, `rounds` times over; returns everything found.
+
+    A round's seeds are the cheapest circuits of earlier rounds, at first of the truncated arrays,
+    that keep to the task's bounds. Every finished task is saved in `folder`; a campaign that was
+    cut off goes on where it stopped, with the same results whatever the number of workers.
+    """
+    identity = {"version": VERSION, "tasks": [asdict(task) for task in tasks], "seed": seed,
+                "options": asdict(options)}  # fmt: skip
+    state = folder / STATE_FILE
+    found = load_found(state, identity) if state.exists() else []
+    for turn in range(rounds):
+        done = {entry.task for entry in found if entry.round == turn}
+        earlier = [entry for entry in found if entry.round < turn]
+        jobs = []
+        for index, task in enumerate(tasks):
+            if index in done:
+                continue
+            start = cheapest_start(task, tasks, earlier)
+            jobs.append((task, start, index, turn, options, seed))
+        for entry in _results(jobs, workers):
+            found.append(entry)
+            _save(state, identity, found)
+            if progress is not None:
+                task = tasks[entry.task]
+                exact = array_cost(task.operands.bits, task.operands.signed)
+                progress(
+                    f"round {turn + 1}: {task.metric} {entry.error:.4g} of {task.bound:.4g},"
+                    f" power {entry.cost / exact:.4f} of the exact array,"
+                    f" {entry.evaluations / entry.seconds:,.0f} evaluations/s"
+                )
+    return found
+
+
+def cheapest_start(task: Task, tasks: Sequence[Task], earlier: Iterable[Found]) -> Netlist:
+    """The circuit of least power known to keep to the task's bounds."""
+    best = None
+    for cost, netlist, error in _arrays(task.operands.bits, task.operands.signed):
+        if _keeps(task, error) and (best is None or cost < best[0]):
+            best = (cost, netlist)
+    for entry in earlier:
+        other = tasks[entry.task].operands
+        if (other.bits, other.signed) != (task.operands.bits, task.operands.signed):
+            continue
+        if best is not None and entry.cost >= best[0]:
+            continue
+        if _keeps(task, _error(entry.netlist, other.bits, other.signed)):
+            best = (entry.cost, entry.netlist)
+    assert best is not None, "the exact array keeps to any bound"
+    return best[1]
+
+
+def load_found(state: Path, identity: dict[str, object] | None = None) -> list[Found]:
+    """What a campaign has saved; InputError if it was another campaign's, or is no such file."""
+    try:
+        data = json.loads(state.read_text(encoding="utf-8"))
+        if identity is not None and data["campaign"] != json.loads(json.dumps(identity)):
+            raise InputError(
+                f"{state}: of another campaign: choose another folder or remove the file"
+            )
+        return [
+            Found(**{**entry, "netlist": netlist_from_text(entry["netlist"])})
+            for entry in data["found"]
+        ]
+    except OSError as e:
+        raise InputError(f"{state}: cannot be read ({e.strerror}): check the path") from e
+    except (ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{state}: no saved evolution ({e}): remove it") from e
+
+
+def _save(state: Path, identity: dict[str, object], found: Sequence[Found]) -> None:
+    entries = [{**vars(entry), "netlist": netlist_to_text(entry.netlist)} for entry in found]
+    write_text(state, json.dumps({"campaign": identity, "found": entries}, indent=0) + "\n")
+
+
+Job = tuple[Task, Netlist, int, int, Options, int]
+
+
+def _results(jobs: Sequence[Job], workers: int) -> Iterable[Found]:
+    if workers == 1:
+        yield from map(_run, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        yield from pool.map(_run, jobs)
+
+
+def _run(job: Job) -> Found:
+    task, start, index, turn, options, seed = job
+    drawn = np.random.SeedSequence([seed, index, turn]).generate_state(1)[0]
+    spare = max(options.spare, len(start.gates) // 4)
+    outcome = evolve_circuit(
+        start,
+        _problem(task.operands, task.limit is not None),
+        metric=task.metric,
+        bound=task.bound,
+        limit=task.limit,
+        options=replace(options, spare=spare),
+        seed=int(drawn),
+    )
+    return Found(
+        index, turn, outcome.netlist, outcome.error, outcome.cost,
+        outcome.evaluations, outcome.seconds,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4)
+def _problem(operands: Operands, every_pair: bool) -> Problem:
+    return problem(
+        operands.bits,
+        signed=operands.signed,
+        activations=None if operands.activations is None else np.array(operands.activations),
+        weights=None if operands.weights is None else np.array(operands.weights),
+        every_pair=every_pair,
+    )
+
+
+@lru_cache(maxsize=4)
+def _arrays(bits: int, signed: bool) -> list[tuple[float, Netlist, np.ndarray]]:
+    return [
+        (switched_cells(netlist), netlist, _error(netlist, bits, signed))
+        for _, netlist in truncated_arrays(bits, signed=signed)
+    ]
+
+
+def array_cost(bits: int, signed: bool) -> float:
+    """Power of the exact array in units of `switched_cells`."""
+    return _arrays(bits, signed)[0][0]
+
+
+def _error(netlist: Netlist, bits: int, signed: bool) -> np.ndarray:
+    side = 1 << bits
+    table = product_table(netlist, signed=signed) - exact_products(signed, bits)
+    return table[:side, :side]
+
+
+def _keeps(task: Task, error: np.ndarray) -> bool:
+    operands = task.operands
+    size = np.abs(error.astype(np.float64))
+    if task.limit is not None and size.max() > task.limit:
+        return False
+    if task.metric == "mse":
+        size = size**2
+    for axis, shares in ((0, operands.activations), (0, operands.weights)):
+        size = np.average(size, axis=axis, weights=shares)
+    return bool(size <= task.bound)

@@ -1,0 +1,90 @@
+// mul8u_p18: approximate 8 x 8 bit unsigned multiplier, p = a w
+// MAE = 619.376, WCE = 2885
+// power 0.07167 mW, area 143.5 um2, delay 0.6189 ns (gate model: 65 gates)
+module mul8u_p18 (
+  input  wire [7:0] a,
+  input  wire [7:0] w,
+  output wire [15:0] p
+);
+  wire n0 = a[7] & w[3];
+  wire n1 = a[6] & w[4];
+  wire n2 = n0 | n1;
+  wire n3 = n0 & n1;
+  wire n4 = ~(a[7] & w[4]);
+  wire n5 = ~(n3 | n4);
+  wire n6 = a[5] & w[5];
+  wire n7 = n2 | n6;
+  wire n8 = n2 & n6;
+  wire n9 = a[6] & w[5];
+  wire n10 = n5 ^ n9;
+  wire n11 = n5 & n9;
+  wire n12 = n8 ^ n10;
+  wire n13 = n8 & n10;
+  wire n14 = ~(n11 | n13);
+  wire n15 = a[7] & w[5];
+  wire n16 = n3 ^ n15;
+  wire n17 = n1 & n15;
+  wire n18 = ~(n14 ^ n16);
+  wire n19 = n13 & n16;
+  wire n20 = n17 | n19;
+  wire n21 = a[4] & w[6];
+  wire n22 = a[5] & w[6];
+  wire n23 = n12 ^ n22;
+  wire n24 = n12 & n22;
+  wire n25 = n21 ^ n23;
+  wire n26 = n21 & n23;
+  wire n27 = n24 | n26;
+  wire n28 = a[6] & w[6];
+  wire n29 = n18 ^ n28;
+  wire n30 = n18 & n28;
+  wire n31 = n27 ^ n29;
+  wire n32 = n27 & n29;
+  wire n33 = n30 | n32;
+  wire n34 = a[7] & w[6];
+  wire n35 = n20 ^ n34;
+  wire n36 = w[6] & n20;
+  wire n37 = n33 ^ n35;
+  wire n38 = n33 & n35;
+  wire n39 = n36 | n38;
+  wire n40 = a[3] & w[7];
+  wire n41 = a[4] & w[7];
+  wire n42 = n25 ^ n41;
+  wire n43 = n25 & n41;
+  wire n44 = n40 ^ n42;
+  wire n45 = n40 & n42;
+  wire n46 = n43 | n45;
+  wire n47 = a[5] & w[7];
+  wire n48 = n31 ^ n47;
+  wire n49 = n31 & n47;
+  wire n50 = n46 ^ n48;
+  wire n51 = n46 & n48;
+  wire n52 = n49 | n51;
+  wire n53 = a[6] & w[7];
+  wire n54 = n37 ^ n53;
+  wire n55 = n37 & n53;
+  wire n56 = n52 ^ n54;
+  wire n57 = n52 & n54;
+  wire n58 = n55 | n57;
+  wire n59 = a[7] & w[7];
+  wire n60 = n39 ^ n59;
+  wire n61 = n39 & n59;
+  wire n62 = n58 ^ n60;
+  wire n63 = n58 & n60;
+  wire n64 = n61 | n63;
+  assign p[0] = n61;
+  assign p[1] = w[6];
+  assign p[2] = a[6];
+  assign p[3] = n11;
+  assign p[4] = w[3];
+  assign p[5] = 1'b1;
+  assign p[6] = n22;
+  assign p[7] = w[2];
+  assign p[8] = 1'b1;
+  assign p[9] = 1'b1;
+  assign p[10] = n7;
+  assign p[11] = n44;
+  assign p[12] = n50;
+  assign p[13] = n56;
+  assign p[14] = n62;
+  assign p[15] = n64;
+endmodule
