@@ -14,7 +14,6 @@ from alwann_c.targets import (
     load_library,
     merge_libraries,
 )
-from alwann_c.targets.library import BUILTIN_LIBRARIES, DEFAULT_LIBRARY
 
 
 def open_libraries(paths: Sequence[str | Path]) -> Library:
@@ -29,16 +28,6 @@ def open_libraries(paths: Sequence[str | Path]) -> Library:
         for p in paths
     ]
     return opened[0] if len(opened) == 1 else merge_libraries(opened)
-
-
-def library_folders(paths: Sequence[str | Path]) -> list[Path]:
-    """Folders of the libraries `open_libraries` opens: netlists lie beside the tables."""
-    folders = []
-    for path in paths or (DEFAULT_LIBRARY,):
-        builtin = str(path) in BUILTIN_LIBRARIES and not Path(path).exists()
-        folder = BUILTIN_LIBRARIES[str(path)] if builtin else Path(path)
-        folders.append(folder if folder.is_dir() else folder.parent)
-    return folders
 
 
 def library_identity(library: Library) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from alwann_c.errors import InputError
 from alwann_c.targets.library_file import LIBRARY_FILE
 from alwann_c.targets.multiplier import Multiplier
 from alwann_c.targets.netlist import Netlist
-from alwann_c.targets.verilog_module import to_verilog
+from alwann_c.targets.verilog import netlist_verilog
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,27 +47,13 @@ def write_library(
         _write_table(folder / f"{m.name}.bin", m)
         fields = _fields(m)
         if circuit.netlist is not None:
-            write_text(folder / f"{m.name}.v", to_verilog(circuit.netlist, m.name, _head(m)))
+            write_text(folder / f"{m.name}.v", netlist_verilog(circuit.netlist, m.name, _head(m)))
         elif m.netlist is not None:
             write_text(folder / f"{m.name}.v", m.netlist.read_text(encoding="utf-8"))
         if circuit.netlist is not None or m.netlist is not None:
             fields["netlist"] = f'"{m.name}.v"'
         lines += ["", "[[multiplier]]", *(f"{key} = {value}" for key, value in fields.items())]
     write_text(folder / LIBRARY_FILE, "\n".join(lines) + "\n")
-
-
-def unique_names(multipliers: Iterable[Multiplier]) -> dict[str, str]:
-    """A name for each content hash: the multiplier's own, or with the hash's first six digits
-    where another circuit had it first."""
-    names: dict[str, str] = {}
-    taken: set[str] = set()
-    for m in multipliers:
-        if m.content_hash in names:
-            continue
-        name = m.name if m.name not in taken else f"{m.name[:57]}_{m.content_hash[:6]}"
-        taken.add(name)
-        names[m.content_hash] = name
-    return names
 
 
 def _fields(m: Multiplier) -> dict[str, str]:
@@ -96,7 +82,7 @@ def _write_table(path: Path, m: Multiplier) -> None:
 def _head(m: Multiplier) -> str:
     sign = "signed" if m.signed else "unsigned"
     return (
-        f"{m.name}: approximate {m.bits} x {m.bits} bit {sign} multiplier, p = a w\n"
+        f"{m.name}: approximate {m.bits} x {m.bits} bit {sign} multiplier, O = A B\n"
         f"MAE = {m.mae:.6g}, WCE = {m.wce}\n"
         f"power {m.power_mw or 0:.4g} mW, area {m.area_um2 or 0:.4g} um2,"
         f" delay {m.delay_ns or 0:.4g} ns ({m.origin})"

@@ -1,10 +1,10 @@
-"""Netlists as structural Verilog."""
+"""Netlists as synthesizable structural Verilog."""
 
 from __future__ import annotations
 
-from alwann_c.targets.netlist import FIRST_INPUT, OPERAND_BITS, Gate, Netlist
+from alwann_c.targets.netlist import FIRST_INPUT, Gate, GateKind, Netlist, operand_bits
 
-_EXPRESSIONS = {
+_EXPRESSIONS: dict[GateKind, str] = {
     "and": "{a} & {b}",
     "or": "{a} | {b}",
     "xor": "{a} ^ {b}",
@@ -15,22 +15,21 @@ _EXPRESSIONS = {
 }
 
 
-def netlist_verilog(netlist: Netlist, name: str) -> str:
+def netlist_verilog(netlist: Netlist, name: str, comment: str = "") -> str:
     """Module `name` (A: activation, B: weight, O: product), one assignment a gate.
 
-    Raises ValueError unless 16 inputs lead to 16 outputs.
+    Lines of `comment` go before it. Raises ValueError for what is no n x n multiplier, n <= 8.
     """
-    if netlist.inputs != 2 * OPERAND_BITS or len(netlist.outputs) != 2 * OPERAND_BITS:
-        raise ValueError("a multiplier needs 8 + 8 input bits and 16 output bits")
+    bits = operand_bits(netlist)
     first_gate = FIRST_INPUT + netlist.inputs
 
     def wire(number: int) -> str:
         if number < FIRST_INPUT:
             return f"1'b{number}"
-        if number < FIRST_INPUT + OPERAND_BITS:
+        if number < FIRST_INPUT + bits:
             return f"A[{number - FIRST_INPUT}]"
         if number < first_gate:
-            return f"B[{number - FIRST_INPUT - OPERAND_BITS}]"
+            return f"B[{number - FIRST_INPUT - bits}]"
         return f"g{number - first_gate}"
 
     def drive(index: int, gate: Gate) -> str:
@@ -39,6 +38,14 @@ def netlist_verilog(netlist: Netlist, name: str) -> str:
 
     gates = [drive(index, gate) for index, gate in enumerate(netlist.gates)]
     product = ", ".join(wire(number) for number in reversed(netlist.outputs))
-    ports = "input [7:0] A, input [7:0] B, output [15:0] O"
-    lines = [f"module {name} ({ports});", *gates, f"  assign O = {{{product}}};", "endmodule"]
+    high = bits - 1
+    ports = f"input [{high}:0] A, input [{high}:0] B, output [{2 * bits - 1}:0] O"
+    head = [f"// {line}" for line in comment.splitlines()]
+    lines = [
+        *head,
+        f"module {name} ({ports});",
+        *gates,
+        f"  assign O = {{{product}}};",
+        "endmodule",
+    ]
     return "\n".join(lines) + "\n"

@@ -231,6 +231,7 @@ def _entry(name: str, circuit: Circuit, *, signed: bool) -> str:
 [[multiplier]]
 name = "{name}"
 table = "{name}.bin"
+netlist = "{name}.v"
 signed = {str(signed).lower()}
 bits = {OPERAND_BITS}
 power_mw = {circuit.power_mw:.4f}

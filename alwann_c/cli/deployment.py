@@ -13,7 +13,7 @@ from alwann_c.cli.console import Console
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import MANIFEST, load_module
 from alwann_c.errors import InputError
-from alwann_c.libraries import library_folders, open_libraries
+from alwann_c.libraries import open_libraries
 from alwann_c.model import load
 from alwann_c.plan import load_plan, scheme_of
 from alwann_c.quantized import quantize
@@ -104,7 +104,6 @@ def export_rtl(arguments: Any, console: Console) -> int:
         np.concatenate([data.images(i, i + 1) for i in chosen]),
         arguments.output,
         library=open_libraries(arguments.library),
-        netlist_folders=library_folders(arguments.library),
         origin={"data": str(data.path), "sha256": data.sha256, "images": chosen},
     )
     layers = network["layers"]

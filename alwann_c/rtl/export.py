@@ -6,7 +6,6 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from alwann_c.quantized import QuantizedModel
 from alwann_c.rtl.files import write_csv
 from alwann_c.rtl.golden import LayerVectors, golden_vectors
 from alwann_c.rtl.layer import lanes, parameters, write_layer
-from alwann_c.rtl.multipliers import find_netlist, write_multiplier
+from alwann_c.rtl.multipliers import own_netlist, write_multiplier
 from alwann_c.targets import Library, Multiplier, exact_products
 from alwann_c.version import TOOL
 
@@ -82,15 +81,17 @@ def _code(code: Quantization | None) -> dict[str, Any] | None:
     return {"scale": code.scale, "zero_point": code.zero_point, "signed": code.signed}
 
 
-def _describe(vectors: LayerVectors, folder: str, planned: Any, module: str) -> dict[str, Any]:
+def _describe(
+    vectors: LayerVectors, folder: str, unit: str | None, multiplier: Multiplier
+) -> dict[str, Any]:
     spec, epilogue = vectors.spec, vectors.spec.epilogue
     return {
         "name": vectors.name,
         "kind": vectors.kind,
         "folder": folder,
-        "unit": planned.unit,
-        "multiplier": Path(module).stem,
-        "netlist": not module.endswith(".sv"),
+        "unit": unit,
+        "multiplier": multiplier.name,
+        "netlist": own_netlist(multiplier) is not None,
         "macs": spec.macs,
         "taps": spec.taps,
         "lanes": lanes(vectors),
@@ -112,7 +113,6 @@ def _write(
     plan: Plan,
     vectors: list[LayerVectors],
     library: Library,
-    folders: Sequence[Path],
 ) -> list[dict[str, Any]]:
     planned = {layer.name: layer for layer in plan.layers}
     rtl = folder / "rtl"
@@ -127,14 +127,13 @@ def _write(
         if multiplier.name not in modules:
             place = folder / "multipliers" / multiplier.name
             place.mkdir(parents=True)
-            netlist = find_netlist(multiplier.name, folders) if multiplier.bits == 8 else None
-            written = write_multiplier(multiplier, place, netlist)
+            written = write_multiplier(multiplier, place)
             modules[multiplier.name] = f"../../multipliers/{multiplier.name}/{written.name}"
         name = f"{index:02d}_{_slug(layer.name)}"
         (folder / "layers" / name).mkdir(parents=True)
         module = modules[multiplier.name]
         write_layer(layer, folder / "layers" / name, module)
-        described.append(_describe(layer, name, planned[layer.name], module))
+        described.append(_describe(layer, name, planned[layer.name].unit, multiplier))
     names = " ".join(str(item["folder"]) for item in described)
     text = _MAKEFILE.format(layers=names, multipliers=" ".join(modules))
     (folder / "Makefile").write_text(text, encoding="utf-8")
@@ -158,12 +157,10 @@ def export_rtl(
     folder: str | Path,
     *,
     library: Library,
-    netlist_folders: Sequence[Path] = (),
     origin: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Writes the hand-off of `plan` with golden vectors of `images` [n, c, h, w]; returns what
-    `network.json` says. `netlist_folders`: where `NAME.v` netlists may lie. `origin`: where the
-    images came from, recorded as it is.
+    `network.json` says. `origin`: where the images came from, recorded as it is.
 
     An existing hand-off is replaced. Raises InputError when plan, model and library do not belong
     together, or `folder` holds anything else.
@@ -179,7 +176,7 @@ def export_rtl(
         with tempfile.TemporaryDirectory(prefix=".rtl", dir=folder.parent) as name:
             temporary = Path(name) / "rtl"
             temporary.mkdir()
-            layers = _write(temporary, plan, vectors, library, netlist_folders)
+            layers = _write(temporary, plan, vectors, library)
             np.savez_compressed(temporary / "network.npz", images=images, outputs=outputs)
             written = sorted(path for path in temporary.rglob("*") if path.is_file())
             network = {

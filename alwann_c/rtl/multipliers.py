@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,6 @@ module {name} (input [7:0] A, input [7:0] B, output [15:0] O);
   assign O = products[{{A, B}}];
 endmodule
 """
-
-
-def find_netlist(name: str, folders: Sequence[Path]) -> Path | None:
-    """`NAME.v` or `NAME.sv` in the library folders, the first one."""
-    candidates = (folder / f"{name}{suffix}" for folder in folders for suffix in (".v", ".sv"))
-    return next((path for path in candidates if path.is_file()), None)
 
 
 def read_netlist(path: Path, name: str) -> str:
@@ -50,8 +43,14 @@ def read_netlist(path: Path, name: str) -> str:
     return text
 
 
-def write_multiplier(multiplier: Multiplier, folder: Path, netlist: Path | None) -> Path:
+def own_netlist(multiplier: Multiplier) -> Path | None:
+    """The circuit's Verilog file, where the library has one as wide as the datapath."""
+    return multiplier.netlist if multiplier.bits == 8 else None
+
+
+def write_multiplier(multiplier: Multiplier, folder: Path) -> Path:
     """Writes products.hex, products.csv, the module and multiplier.f; returns the module's file."""
+    netlist = own_netlist(multiplier)
     products = multiplier.table.astype(np.int32).astype("<i2" if multiplier.signed else "<u2")
     write_hex(folder / "products.hex", products)
     write_csv(folder / "products.csv", ["activation", "weight", "product"], indexed(products))

@@ -85,7 +85,7 @@ def lay_out(folder: Path, multiplier: Multiplier) -> Path:
     (folder / "rtl").symlink_to(VERILOG)
     place = folder / "multipliers" / multiplier.name
     place.mkdir(parents=True)
-    write_multiplier(multiplier, place, None)
+    write_multiplier(multiplier, place)
     layer = folder / "layers" / "00"
     layer.mkdir(parents=True)
     return layer
@@ -137,14 +137,15 @@ def random_netlist(rng: np.random.Generator) -> Netlist:
 @pytest.mark.parametrize("signed", [False, True])
 def test_netlists_as_verilog(tmp_path: Path, signed: bool) -> None:
     netlist = random_netlist(np.random.default_rng(8))
-    multiplier = Multiplier("mine", product_table(netlist, signed=signed), signed=signed)
     source = tmp_path / "mine.v"
     source.write_text(netlist_verilog(netlist, "mine"))
+    table = product_table(netlist, signed=signed)
+    multiplier = Multiplier("mine", table, signed=signed, netlist=source)
     place = lay_out(tmp_path, multiplier).parents[1] / "multipliers" / "mine"
-    write_multiplier(multiplier, place, source)
+    write_multiplier(multiplier, place)
     assert simulate(place, "multiplier") == "PASS: 65536 products"
     source.write_text(source.read_text().replace("assign O = {", "assign O = ~{"))
-    write_multiplier(multiplier, place, source)
+    write_multiplier(multiplier, place)
     with pytest.raises(InputError, match="products differ"):
         simulate(place, "multiplier")
 

@@ -1,52 +1,42 @@
-// mul8s_p08: approximate 8 x 8 bit signed multiplier, p = a w
+// mul8s_p08: approximate 8 x 8 bit signed multiplier, O = A B
 // MAE = 1112.46, WCE = 5189
 // power 0.03367 mW, area 57.92 um2, delay 0.3242 ns (gate model: 27 gates)
-module mul8s_p08 (
-  input  wire [7:0] a,
-  input  wire [7:0] w,
-  output wire [15:0] p
-);
-  wire n0 = a[6] & w[5];
-  wire n1 = ~(a[7] & w[5]);
-  wire n2 = ~(a[7] | w[7]);
-  wire n3 = a[5] & w[6];
-  wire n4 = ~(a[7] & w[6]);
-  wire n5 = n0 & n3;
-  wire n6 = n0 | n3;
-  wire n7 = a[6] & w[6];
-  wire n8 = n1 ^ n7;
-  wire n9 = n7 & n8;
-  wire n10 = ~(n5 ^ n8);
-  wire n11 = n5 | n9;
-  wire n12 = n1 ^ n4;
-  wire n13 = ~(n11 | n12);
-  wire n14 = ~(a[7] & w[7]);
-  wire n15 = ~(a[5] & w[7]);
-  wire n16 = n10 ^ n15;
-  wire n17 = n10 & n15;
-  wire n18 = n6 ^ n16;
-  wire n19 = n6 & n16;
-  wire n20 = n17 | n19;
-  wire n21 = ~(a[6] & w[7]);
-  wire n22 = ~(n13 ^ n21);
-  wire n23 = n20 ^ n22;
-  wire n24 = ~n14;
-  wire n25 = n2 & n20;
-  wire n26 = ~(n24 | n25);
-  assign p[0] = n0;
-  assign p[1] = w[5];
-  assign p[2] = n7;
-  assign p[3] = w[0];
-  assign p[4] = n21;
-  assign p[5] = n15;
-  assign p[6] = n25;
-  assign p[7] = n15;
-  assign p[8] = a[5];
-  assign p[9] = 1'b1;
-  assign p[10] = n2;
-  assign p[11] = n14;
-  assign p[12] = n18;
-  assign p[13] = n23;
-  assign p[14] = n26;
-  assign p[15] = n26;
+module mul8s_p08 (input [7:0] A, input [7:0] B, output [15:0] O);
+  wire g0 = A[6] & B[5];
+  wire g1 = A[7] & B[5];
+  wire g2 = ~g1;
+  wire g3 = A[7] | B[7];
+  wire g4 = ~g3;
+  wire g5 = A[5] & B[6];
+  wire g6 = A[7] & B[6];
+  wire g7 = ~g6;
+  wire g8 = g0 & g5;
+  wire g9 = g0 | g5;
+  wire g10 = A[6] & B[6];
+  wire g11 = g2 ^ g10;
+  wire g12 = g10 & g11;
+  wire g13 = g8 ^ g11;
+  wire g14 = ~g13;
+  wire g15 = g8 | g12;
+  wire g16 = g2 ^ g7;
+  wire g17 = g15 | g16;
+  wire g18 = ~g17;
+  wire g19 = A[7] & B[7];
+  wire g20 = ~g19;
+  wire g21 = A[5] & B[7];
+  wire g22 = ~g21;
+  wire g23 = g14 ^ g22;
+  wire g24 = g14 & g22;
+  wire g25 = g9 ^ g23;
+  wire g26 = g9 & g23;
+  wire g27 = g24 | g26;
+  wire g28 = A[6] & B[7];
+  wire g29 = ~g28;
+  wire g30 = g18 ^ g29;
+  wire g31 = ~g30;
+  wire g32 = g27 ^ g31;
+  wire g33 = g4 & g27;
+  wire g34 = g19 | g33;
+  wire g35 = ~g34;
+  assign O = {g35, g35, g32, g25, g20, g4, 1'b1, A[5], g22, g33, g22, g29, B[0], g10, B[5], g0};
 endmodule

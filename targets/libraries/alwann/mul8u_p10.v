@@ -1,59 +1,40 @@
-// mul8u_p10: approximate 8 x 8 bit unsigned multiplier, p = a w
+// mul8u_p10: approximate 8 x 8 bit unsigned multiplier, O = A B
 // MAE = 1554.94, WCE = 9022
 // power 0.03708 mW, area 74.35 um2, delay 0.4126 ns (gate model: 34 gates)
-module mul8u_p10 (
-  input  wire [7:0] a,
-  input  wire [7:0] w,
-  output wire [15:0] p
-);
-  wire n0 = a[7] & w[4];
-  wire n1 = a[6] & w[6];
-  wire n2 = a[5] & n1;
-  wire n3 = a[6] & w[5];
-  wire n4 = n0 | n3;
-  wire n5 = a[7] & w[5];
-  wire n6 = n2 | n5;
-  wire n7 = a[7] & w[6];
-  wire n8 = n1 ^ n5;
-  wire n9 = w[6] & n6;
-  wire n10 = n8 ^ n9;
-  wire n11 = n7 ^ n9;
-  wire n12 = n6 & n7;
-  wire n13 = a[4] & w[7];
-  wire n14 = n4 | n13;
-  wire n15 = n4 & n13;
-  wire n16 = a[5] & w[7];
-  wire n17 = n10 ^ n16;
-  wire n18 = n10 & n16;
-  wire n19 = n15 ^ n17;
-  wire n20 = n15 & n17;
-  wire n21 = n18 | n20;
-  wire n22 = a[6] & w[7];
-  wire n23 = n11 ^ n22;
-  wire n24 = n11 & n22;
-  wire n25 = n21 ^ n23;
-  wire n26 = n21 & n23;
-  wire n27 = n24 | n26;
-  wire n28 = a[7] & w[7];
-  wire n29 = n12 ^ n28;
-  wire n30 = n9 & n28;
-  wire n31 = n27 ^ n29;
-  wire n32 = n27 & n29;
-  wire n33 = n30 | n32;
-  assign p[0] = n32;
-  assign p[1] = a[0];
-  assign p[2] = n7;
-  assign p[3] = 1'b0;
-  assign p[4] = a[1];
-  assign p[5] = a[4];
-  assign p[6] = a[4];
-  assign p[7] = n19;
-  assign p[8] = 1'b1;
-  assign p[9] = 1'b1;
-  assign p[10] = 1'b1;
-  assign p[11] = n14;
-  assign p[12] = n19;
-  assign p[13] = n25;
-  assign p[14] = n31;
-  assign p[15] = n33;
+module mul8u_p10 (input [7:0] A, input [7:0] B, output [15:0] O);
+  wire g0 = A[7] & B[4];
+  wire g1 = A[6] & B[6];
+  wire g2 = A[5] & g1;
+  wire g3 = A[6] & B[5];
+  wire g4 = g0 | g3;
+  wire g5 = A[7] & B[5];
+  wire g6 = g2 | g5;
+  wire g7 = A[7] & B[6];
+  wire g8 = g1 ^ g5;
+  wire g9 = B[6] & g6;
+  wire g10 = g8 ^ g9;
+  wire g11 = g7 ^ g9;
+  wire g12 = g6 & g7;
+  wire g13 = A[4] & B[7];
+  wire g14 = g4 | g13;
+  wire g15 = g4 & g13;
+  wire g16 = A[5] & B[7];
+  wire g17 = g10 ^ g16;
+  wire g18 = g10 & g16;
+  wire g19 = g15 ^ g17;
+  wire g20 = g15 & g17;
+  wire g21 = g18 | g20;
+  wire g22 = A[6] & B[7];
+  wire g23 = g11 ^ g22;
+  wire g24 = g11 & g22;
+  wire g25 = g21 ^ g23;
+  wire g26 = g21 & g23;
+  wire g27 = g24 | g26;
+  wire g28 = A[7] & B[7];
+  wire g29 = g12 ^ g28;
+  wire g30 = g9 & g28;
+  wire g31 = g27 ^ g29;
+  wire g32 = g27 & g29;
+  wire g33 = g30 | g32;
+  assign O = {g33, g31, g25, g19, g14, 1'b1, 1'b1, 1'b1, g19, A[4], A[4], A[1], 1'b0, g7, A[0], g32};
 endmodule
