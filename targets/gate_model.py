@@ -11,7 +11,7 @@ probability 2 p (1 - p) from one random pair to the next (zero delay: glitches a
 The three factors are least-squares fits to published figures of EvoApproxLib (45 nm): of the 14
 circuits of `../shared/evoapprox` whose tables are those of an array multiplier with partial
 products left out, so that their structure is known. `tools/fit_gate_model.py` repeats the fit and
-prints how well it holds; docs/multipliers.md says what to expect of it.
+prints how well it holds.
 """
 
 from __future__ import annotations

@@ -150,6 +150,13 @@ def test_inspect(small: Case) -> None:
         assert word in plain.out
 
 
+def test_inspect_names_kernels(small: Case) -> None:
+    data = only_json(alwann_c("inspect", small.path, "--kernels", "--json"))
+    assert all(layer["kernel"] for layer in data["layers"])
+    assert data["layers"][0]["kernel"] in alwann_c("inspect", small.path, "--kernels").out
+    assert "kernel" not in only_json(alwann_c("inspect", small.path, "--json"))["layers"][0]
+
+
 def test_multipliers(tmp_path: Path) -> None:
     data = only_json(alwann_c("multipliers", "list", "--json"))
     library = load_builtin_library()
