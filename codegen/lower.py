@@ -10,6 +10,7 @@ from tvm import relax
 from tvm.relax.backend.cpu_generic import pipeline as cpu_pipeline
 
 from alwann_c.codegen import cpu
+from alwann_c.codegen.kernels import Kernels
 from alwann_c.ir import ops
 from alwann_c.ir.spec import ConvSpec
 
@@ -18,28 +19,16 @@ _TABLE = 1 + ops.LAYER_OPERANDS.index("table")
 Legalizer = Callable[[relax.BlockBuilder, relax.Call], relax.Expr]
 
 
-class _Kernels:
-    """Adds each distinct kernel to the module once."""
+class _Kernels(Kernels):
+    """Kernels for CPUs."""
 
     def __init__(
         self, target: tvm.target.Target, strategies: Mapping[str, cpu.Strategy] | None = None
     ) -> None:
+        super().__init__()
         self.target = target
         self.strategies = strategies or {}
-        self._added: dict[tuple[Any, ...], tvm.ir.GlobalVar] = {}
         self._tables: dict[tuple[bytes, bool], tvm.ir.GenericConst] = {}
-
-    def _call(
-        self,
-        builder: relax.BlockBuilder,
-        call: relax.Call,
-        key: tuple[Any, ...],
-        make: Callable[[], Any],
-        args: list[relax.Expr] | None = None,
-    ) -> relax.Expr:
-        if key not in self._added:
-            self._added[key] = builder.add_func(make(), f"{key[0]}{len(self._added)}")
-        return relax.call_tir(self._added[key], args or list(call.args), out_ty=call.ty)
 
     def conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.conv2d` -> kernel of this package, shared by layers of equal shape."""
@@ -53,7 +42,7 @@ class _Kernels:
         args[_TABLE] = self._prepared(args[_TABLE], spec.signed)
         numbers = relax.const(cpu.epilogue_constants(spec.epilogue))
         args = [*args[:count], numbers, *args[count:]]
-        return self._call(builder, call, ("alwann_conv2d_", shared, strategy), make, args)
+        return self.call(builder, ("alwann_conv2d_", shared, strategy), make, args, call.ty)
 
     def _prepared(self, table: relax.Expr, signed: bool) -> relax.Expr:
         """A constant table as kernels want it, made once; run-time tables come prepared."""
@@ -65,29 +54,17 @@ class _Kernels:
             self._tables[key] = relax.const(cpu.prepare_table(products, signed))
         return self._tables[key]
 
-    def dense(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-        """`alwann.dense` -> the convolution kernel on a 1 x 1 image."""
-        spec = ops.conv_spec(call)
-        batch = call.args[0].ty.shape[0]
-        image = builder.emit(relax.op.reshape(call.args[0], (batch, 1, 1, spec.in_channels)))
-        args = [image, *call.args[1:]]
-        if len(args) > 1 + len(ops.LAYER_OPERANDS):
-            residual = relax.op.reshape(args[-1], (batch, 1, 1, spec.out_channels))
-            args[-1] = builder.emit(residual)
-        gemm = builder.emit(ops.conv2d(ops.layer_name(call), spec, args))
-        return relax.op.reshape(gemm, (batch, spec.out_channels))
-
     def quantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.quantize` -> elementwise kernel."""
         code, rank = ops.quantization(call), len(call.ty.shape)
         make = lambda: cpu.quantize_primfunc(code, rank)  # noqa: E731
-        return self._call(builder, call, ("alwann_quantize_", code, rank), make)
+        return self.call(builder, ("alwann_quantize_", code, rank), make, call.args, call.ty)
 
     def dequantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.dequantize` -> elementwise kernel."""
         code, rank = ops.quantization(call), len(call.ty.shape)
         make = lambda: cpu.dequantize_primfunc(code, rank)  # noqa: E731
-        return self._call(builder, call, ("alwann_dequantize_", code, rank), make)
+        return self.call(builder, ("alwann_dequantize_", code, rank), make, call.args, call.ty)
 
     def float_conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`relax.nn.conv2d` in NHWC/HWIO -> float kernel; any other layout -> TVM's."""
@@ -112,7 +89,7 @@ class _Kernels:
             groups=int(attrs.groups),
         )
         make = lambda: cpu.float_conv2d_primfunc(spec, self.target)  # noqa: E731
-        return self._call(builder, call, ("float_conv2d_", spec), make)
+        return self.call(builder, ("float_conv2d_", spec), make, call.args, call.ty)
 
 
 def lower(

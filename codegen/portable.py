@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import tvm
 from tvm import relax
 from tvm.relax.backend.cpu_generic import pipeline as cpu_pipeline
@@ -15,73 +12,50 @@ from alwann_c.codegen import gpu
 from alwann_c.codegen.device import is_gpu
 from alwann_c.codegen.gpu.constants import ExactConstants
 from alwann_c.codegen.gpu.emit import Kind
+from alwann_c.codegen.kernels import Kernels
 from alwann_c.ir import ops
 from alwann_c.ir.spec import ConvSpec
 
 
-class _Kernels:
-    """Adds each distinct kernel to the module once."""
+class _Kernels(Kernels):
+    """Kernels for GPUs and for C."""
 
     def __init__(self, kind: Kind) -> None:
+        super().__init__()
         self.kind: Kind = kind
-        self._added: dict[tuple[Any, ...], tvm.ir.GlobalVar] = {}
-
-    def _call(
-        self,
-        builder: relax.BlockBuilder,
-        key: tuple[Any, ...],
-        make: Callable[[], Any],
-        args: list[relax.Expr],
-        out_type: Any,
-    ) -> relax.Expr:
-        if key not in self._added:
-            self._added[key] = builder.add_func(make(), f"{key[0]}{len(self._added)}")
-        return relax.call_tir(self._added[key], args, out_ty=out_type)
 
     def _layer(self, builder: relax.BlockBuilder, spec: ConvSpec, call: relax.Call) -> relax.Expr:
         args = list(call.args)
         tiles = None if self.kind == "c" else gpu.tiles_of(spec)
         if tiles is None:
             make = lambda: gpu.direct_primfunc(spec, self.kind)  # noqa: E731
-            return self._call(builder, ("alwann_direct", spec), make, args, call.ty)
+            return self.call(builder, ("alwann_direct", spec), make, args, call.ty)
         make_panels = lambda: gpu.panels_primfunc(spec, tiles)  # noqa: E731
         shape = relax.TensorType(tiles.panels_shape(spec), "int32")
         panels = builder.emit(
-            self._call(builder, ("alwann_panels", spec), make_panels, args[1:3], shape)
+            self.call(builder, ("alwann_panels", spec), make_panels, args[1:3], shape)
         )
         make = lambda: gpu.conv2d_primfunc(spec, tiles, self.kind)  # noqa: E731
         operands = [args[0], panels, *args[3:]]
-        return self._call(builder, ("alwann_conv2d", spec), make, operands, call.ty)
+        return self.call(builder, ("alwann_conv2d", spec), make, operands, call.ty)
 
     def conv2d(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.conv2d`."""
         return self._layer(builder, ops.conv_spec(call), call)
-
-    def dense(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-        """`alwann.dense` -> the convolution of a 1 x 1 image."""
-        spec = ops.conv_spec(call)
-        batch = call.args[0].ty.shape[0]
-        image = builder.emit(relax.op.reshape(call.args[0], (batch, 1, 1, spec.in_channels)))
-        args = [image, *call.args[1:]]
-        if len(args) > 1 + len(ops.LAYER_OPERANDS):
-            residual = relax.op.reshape(args[-1], (batch, 1, 1, spec.out_channels))
-            args[-1] = builder.emit(residual)
-        gemm = builder.emit(ops.conv2d(ops.layer_name(call), spec, args))
-        return relax.op.reshape(gemm, (batch, spec.out_channels))
 
     def quantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.quantize`."""
         code, rank = ops.quantization(call), len(call.ty.shape)
         make = lambda: gpu.quantize_primfunc(code, rank, self.kind)  # noqa: E731
         key = ("alwann_quantize", code, rank)
-        return self._call(builder, key, make, list(call.args), call.ty)
+        return self.call(builder, key, make, list(call.args), call.ty)
 
     def dequantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.dequantize`."""
         code, rank = ops.quantization(call), len(call.ty.shape)
         make = lambda: gpu.dequantize_primfunc(code, rank, self.kind)  # noqa: E731
         key = ("alwann_dequantize", code, rank)
-        return self._call(builder, key, make, list(call.args), call.ty)
+        return self.call(builder, key, make, list(call.args), call.ty)
 
 
 def kernel_passes(kind: Kind) -> list[tvm.transform.Pass]:
