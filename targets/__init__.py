@@ -29,7 +29,12 @@ from alwann_c.targets.multiplier import (
 )
 from alwann_c.targets.performance import LayerWork, Timing, area_um2, timing
 from alwann_c.targets.schema import LAYER_KINDS, LayerKind, Layers, Target
-from alwann_c.targets.target_file import builtin_target_names, load_target, target_schema
+from alwann_c.targets.target_file import (
+    builtin_target_names,
+    load_target,
+    target_path,
+    target_schema,
+)
 from alwann_c.targets.validity import check, check_bound, feasibility
 
 __all__ = [
@@ -67,6 +72,7 @@ __all__ = [
     "merge_libraries",
     "operand_values",
     "relative_energy",
+    "target_path",
     "target_schema",
     "timing",
 ]

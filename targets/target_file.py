@@ -39,15 +39,23 @@ def load_target(name_or_path: str | Path) -> Target:
     Raises InputError, `file: field: what is wrong: remedy`, with every problem of the file, or
     proposing a built-in name if there is no such file.
     """
+    return read_toml(target_path(name_or_path), Target)
+
+
+def target_path(name_or_path: str | Path) -> Path:
+    """The file of the built-in target of that name, or the path itself.
+
+    Raises InputError, proposing a built-in name, if there is no such file.
+    """
     if isinstance(name_or_path, str) and name_or_path in BUILTIN_TARGETS:
-        return read_toml(BUILTIN_TARGETS[name_or_path], Target)
+        return BUILTIN_TARGETS[name_or_path]
     path = Path(name_or_path)
     if not path.exists() and path.suffix != ".toml" and path.name == str(name_or_path):
         raise InputError(
             f"target {str(name_or_path)!r}: neither a built-in target nor a file:"
             f" {remedy(str(name_or_path), BUILTIN_TARGETS)}"
         )
-    return read_toml(path, Target)
+    return path
 
 
 def target_schema() -> dict[str, Any]:

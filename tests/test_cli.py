@@ -178,6 +178,8 @@ def test_targets(tmp_path: Path) -> None:
     path = tmp_path / "t.toml"
     path.write_text(TARGET, encoding="utf-8")
     assert only_json(alwann_c("targets", "validate", path, "--json"))["valid"] is True
+    path.write_text(alwann_c("targets", "show", "template").out, encoding="utf-8")
+    assert only_json(alwann_c("targets", "validate", path, "--json"))["name"] == "template"
     schema = only_json(alwann_c("targets", "schema", "--json"))
     assert schema["additionalProperties"] is False
     for key in ("architecture", "unit", "clock_mhz"):

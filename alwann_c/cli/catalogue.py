@@ -12,6 +12,7 @@ from alwann_c.targets import (
     Multiplier,
     builtin_target_names,
     load_target,
+    target_path,
     target_schema,
 )
 
@@ -94,5 +95,6 @@ def targets(arguments: Any, console: Console) -> int:
         )
         return 0
     data = target.model_dump(mode="json", by_alias=True, exclude_none=True)
-    console.result(data, [json.dumps(data, indent=2)])
+    source = target_path(arguments.target).read_text(encoding="utf-8")
+    console.result(data, source.rstrip("\n").splitlines())
     return 0
