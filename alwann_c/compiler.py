@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
-from alwann_c.atomic import output_folder, write_json
-from alwann_c.builder import build, make_plan, write_module
+from alwann_c.atomic import output_folder
+from alwann_c.builder import build, make_plan
 from alwann_c.codegen.build import resolve_device
 from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
 from alwann_c.dataset import Dataset, load_dataset
@@ -23,7 +23,7 @@ from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import Model, load
 from alwann_c.plan import Plan, codes_hash
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
-from alwann_c.report import write_report
+from alwann_c.results_folder import drop_fields, write_results
 from alwann_c.search import (
     DaskPool,
     Evaluation,
@@ -40,7 +40,7 @@ from alwann_c.search import (
 from alwann_c.search.pool import Pool
 from alwann_c.search.seeds import guided_assignments, uniform_assignments
 from alwann_c.search.store import SqliteMemory
-from alwann_c.statistics import Drop, paired_drop
+from alwann_c.statistics import paired_drop
 from alwann_c.targets import Library, Target, bind, load_target
 from alwann_c.version import TOOL
 
@@ -227,14 +227,6 @@ class CompileResult:
     summary: dict[str, Any]
 
 
-def _describe(data: Dataset) -> dict[str, Any]:
-    return {"path": str(data.path), "sha256": data.sha256, "images": len(data)}
-
-
-def _drop_fields(drop: Drop, prefix: str) -> dict[str, Any]:
-    return {f"{prefix}drop": drop.mean, f"{prefix}drop_ci95": list(drop.ci95)}
-
-
 def compile_model(
     model: str | Path | Model,
     *,
@@ -310,86 +302,19 @@ def compile_model(
     if "test" in sets:
         with clock.stage("test"):
             tested, test_fields = _test(found, sets["test"], say)
-    write_json(folder / "plan.json", found.plan.model_dump(mode="json"))
-    described = {name: _describe(data) for name, data in sets.items()}
-    write_module(
-        module,
+    summary = write_results(
         folder,
-        quantized=quantized,
-        plan=found.plan,
+        found,
+        module,
         library=library,
-        data=described,
+        sets=sets,
         device=device,
+        options=options,
+        tested=tested,
+        test_fields=test_fields,
+        command=command,
+        clock=clock,
     )
-    front = [
-        {
-            "accuracy": point.accuracy,
-            **_drop_fields(point.drop, ""),
-            "relative_energy": point.relative_energy,
-            "assignment": point.assignment.to_dict(),
-            **extra,
-        }
-        for point, extra in zip(found.front, test_fields, strict=True)
-    ]
-    seconds = clock.total()
-    chosen = front[found.selected]
-    summary = {
-        "float_accuracy": found.float_accuracy,
-        "int8_accuracy": found.int8.accuracy,
-        "front": [
-            {key: point[key] for key in ("accuracy", "relative_energy", "assignment")}
-            for point in front
-        ],
-        "selected": {
-            "accuracy": chosen["accuracy"],
-            "relative_energy": chosen["relative_energy"],
-            "test_accuracy": chosen.get("test_accuracy"),
-            "test_drop": chosen.get("test_drop"),
-            "test_drop_ci95": chosen.get("test_drop_ci95"),
-            "assignment": chosen["assignment"],
-        },
-        "evaluations": len(found.evaluations),
-        "seconds": seconds["total"],
-        **{f"test_{key}": value for key, value in tested.items()},
-    }
-    write_json(
-        folder / "front.json",
-        {
-            "version": 1,
-            "tool": TOOL,
-            "command": command,
-            "model": {"name": network.name, "sha256": network.sha256},
-            "target": aim.name,
-            "architecture": aim.architecture,
-            "libraries": [library_identity(library)],
-            "data": {**described, "test": described.get("test")},
-            "seed": options.seed,
-            "population": options.population,
-            "generations": options.generations,
-            "max_drop": options.max_drop,
-            "float_accuracy": {
-                "search": found.float_accuracy,
-                "test": tested.get("float_accuracy"),
-            },
-            "int8_accuracy": {
-                "search": found.int8.accuracy,
-                "test": tested.get("int8_accuracy"),
-            },
-            "layers": [
-                {"name": work.name, "kind": work.kind, "macs": work.macs}
-                for work in found.accelerator.works
-            ],
-            "front": front,
-            "selected": found.selected,
-            "evaluated": [
-                {"accuracy": e.accuracy, "relative_energy": e.relative_energy}
-                for e in found.evaluations
-            ],
-            "evaluations": len(found.evaluations),
-            "seconds": seconds,
-        },
-    )
-    write_report(folder)
     return CompileResult(folder, found, summary)
 
 
@@ -405,7 +330,7 @@ def _test(
     for point in found.front:
         correct = approximate_correct(compensator, point.approximations, data)
         drop = paired_drop(reference, correct)
-        fields.append({"test_accuracy": float(correct.mean()), **_drop_fields(drop, "test_")})
+        fields.append({"test_accuracy": float(correct.mean()), **drop_fields(drop, "test_")})
     say(f"tested {len(fields)} plans on {len(data)} test images")
     tested = {"float_accuracy": float(reference.mean()), "int8_accuracy": int8.accuracy}
     return tested, fields

@@ -1,0 +1,133 @@
+"""The output folder of the main job: module, manifest, plan, front and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alwann_c.atomic import write_json
+from alwann_c.builder import write_module
+from alwann_c.dataset import Dataset
+from alwann_c.libraries import library_identity
+from alwann_c.report import write_report
+from alwann_c.statistics import Drop
+from alwann_c.targets import Library
+from alwann_c.version import TOOL
+
+if TYPE_CHECKING:
+    from alwann_c.compiler import Clock, SearchOptions, SearchResult
+    from alwann_c.deploy import Module
+
+
+def write_results(
+    folder: Path,
+    found: SearchResult,
+    module: Module,
+    *,
+    library: Library,
+    sets: Mapping[str, Dataset],
+    device: str,
+    options: SearchOptions,
+    tested: Mapping[str, Any],
+    test_fields: Sequence[Mapping[str, Any]],
+    command: str,
+    clock: Clock,
+) -> dict[str, Any]:
+    """Writes every file of the folder; returns the JSON of the command line.
+
+    `sets`: `calibration`, `search` and, where given, `test`. `tested`: accuracies of float and int8
+    on the test data; `test_fields`: what each point of the front adds, both empty without it.
+    """
+    quantized = found.accelerator.quantized
+    network, aim = quantized.model, found.accelerator.target
+    write_json(folder / "plan.json", found.plan.model_dump(mode="json"))
+    described = {name: _describe(data) for name, data in sets.items()}
+    write_module(
+        module,
+        folder,
+        quantized=quantized,
+        plan=found.plan,
+        library=library,
+        data=described,
+        device=device,
+    )
+    front = [
+        {
+            "accuracy": point.accuracy,
+            **drop_fields(point.drop, ""),
+            "relative_energy": point.relative_energy,
+            "assignment": point.assignment.to_dict(),
+            **extra,
+        }
+        for point, extra in zip(found.front, test_fields, strict=True)
+    ]
+    seconds = clock.total()
+    chosen = front[found.selected]
+    summary = {
+        "float_accuracy": found.float_accuracy,
+        "int8_accuracy": found.int8.accuracy,
+        "front": [
+            {key: point[key] for key in ("accuracy", "relative_energy", "assignment")}
+            for point in front
+        ],
+        "selected": {
+            "accuracy": chosen["accuracy"],
+            "relative_energy": chosen["relative_energy"],
+            "test_accuracy": chosen.get("test_accuracy"),
+            "test_drop": chosen.get("test_drop"),
+            "test_drop_ci95": chosen.get("test_drop_ci95"),
+            "assignment": chosen["assignment"],
+        },
+        "evaluations": len(found.evaluations),
+        "seconds": seconds["total"],
+        **{f"test_{key}": value for key, value in tested.items()},
+    }
+    write_json(
+        folder / "front.json",
+        {
+            "version": 1,
+            "tool": TOOL,
+            "command": command,
+            "model": {"name": network.name, "sha256": network.sha256},
+            "target": aim.name,
+            "architecture": aim.architecture,
+            "libraries": [library_identity(library)],
+            "data": {**described, "test": described.get("test")},
+            "seed": options.seed,
+            "population": options.population,
+            "generations": options.generations,
+            "max_drop": options.max_drop,
+            "float_accuracy": {
+                "search": found.float_accuracy,
+                "test": tested.get("float_accuracy"),
+            },
+            "int8_accuracy": {
+                "search": found.int8.accuracy,
+                "test": tested.get("int8_accuracy"),
+            },
+            "layers": [
+                {"name": work.name, "kind": work.kind, "macs": work.macs}
+                for work in found.accelerator.works
+            ],
+            "front": front,
+            "selected": found.selected,
+            "evaluated": [
+                {"accuracy": e.accuracy, "relative_energy": e.relative_energy}
+                for e in found.evaluations
+            ],
+            "evaluations": len(found.evaluations),
+            "seconds": seconds,
+        },
+    )
+    write_report(folder)
+    return summary
+
+
+def _describe(data: Dataset) -> dict[str, Any]:
+    return {"path": str(data.path), "sha256": data.sha256, "images": len(data)}
+
+
+def drop_fields(drop: Drop, prefix: str) -> dict[str, Any]:
+    """A paired drop against float and its interval, under the names the files use."""
+    return {f"{prefix}drop": drop.mean, f"{prefix}drop_ci95": list(drop.ci95)}
