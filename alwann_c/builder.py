@@ -56,12 +56,15 @@ def make_plan(
             relative_cost=binding.relative_cost(multiplier.name),
         )
         if chosen is not None:
-            shift = (chosen.offset - layer.offset()).astype(np.float64) * layer.scale
-            planned.changed_weights = float((chosen.weight != layer.weight).mean())
+            coded = chosen.layer
+            shift = (chosen.offset - coded.offset()).astype(np.float64) * coded.scale
+            planned.changed_weights = float((chosen.weight != coded.weight).mean())
             planned.mean_correction = float(np.abs(shift).mean())
             planned.weight = PackedArray.pack(chosen.weight)
             planned.offset = PackedArray.pack(chosen.offset)
             planned.scale = PackedArray.pack(chosen.scale)
+            planned.weight_zero_point = PackedArray.pack(coded.weight_zero_point)
+            planned.weight_scale = PackedArray.pack(coded.weight_scale)
         layers.append(planned)
     used = {name: binding.library.find(name) for name in dict.fromkeys(assignment.units)}
     return Plan(

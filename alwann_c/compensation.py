@@ -21,7 +21,9 @@ from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import (
+    Coding,
     Compensation,
+    FitOptions,
     LayerData,
     Method,
     Rows,
@@ -45,18 +47,20 @@ class Effort:
     """How much data and work a fit may use.
 
     `rows`: sampled output pixels to fit on, at least `rows / 4` of a layer with many channels
-    (`rows * channels` is held near `rows * 32`); `sweeps` of joint reconstruction.
+    (`rows * channels` is held near `rows * 32`); `sweeps` of joint reconstruction; `keep_own`: the
+    layer's own coding competes with the one chosen for the table.
     """
 
     rows: int
     sweeps: int
+    keep_own: bool = True
 
     def rows_of(self, spec: ConvSpec) -> int:
         """Rows for one layer."""
         return max(self.rows // 4, min(self.rows, self.rows * 32 // spec.out_channels))
 
 
-QUICK = Effort(rows=16_384, sweeps=1)
+QUICK = Effort(rows=16_384, sweeps=1, keep_own=False)
 """For the search, which fits every layer on every multiplier."""
 
 THOROUGH = Effort(rows=65_536, sweeps=3)
@@ -71,13 +75,12 @@ def _device_table(multiplier: Multiplier) -> tvm.runtime.Tensor:
     return prepared(multiplier.table, multiplier.signed)
 
 
-def bound(layer: LayerCodes, approximation: LayerApproximation) -> Operands:
+def bound(approximation: LayerApproximation) -> Operands:
     """Run-time operands of a layer; equal tables are shared."""
-    multiplier = approximation.multiplier
     return bind(
         approximation.weight,
-        _device_table(multiplier),
-        layer.weight_zero_point,
+        _device_table(approximation.multiplier),
+        approximation.layer.weight_zero_point,
         approximation.offset,
         approximation.scale,
     )
@@ -184,11 +187,15 @@ class Compensator:
         multiplier: Multiplier,
         method: Method,
         data: LayerData,
-        sweeps: int,
+        effort: Effort,
     ) -> Compensation:
+        coding: Coding = self.quantized.scheme.weights
+        if self.quantized.model.is_quantized:
+            coding = "own"  # what the file says is kept
+        options = FitOptions(effort.sweeps, coding, effort.keep_own)
         # BLAS threads and TVM's would fight for the same cores
         with threadpool_limits(1, "blas"):
-            return compensate_layer(layer, multiplier, method, data, sweeps=sweeps)
+            return compensate_layer(layer, multiplier, method, data, options)
 
     def cached(self, name: str, multiplier: Multiplier, method: Method) -> Compensation:
         """Compensation of one layer after exact ones; computed once per (layer, table, method)."""
@@ -199,7 +206,7 @@ class Compensator:
                 run = self.quantized.network.run_probed(self._images)
                 self._exact = {other: self._data(other, run, self.quick) for other in run.codes}
             data = self._exact[name]
-            self._cache[key] = self._fit(layer, multiplier, method, data, self.quick.sweeps)
+            self._cache[key] = self._fit(layer, multiplier, method, data, self.quick)
         return self._cache[key]
 
     def preload(
@@ -228,9 +235,8 @@ class Compensator:
             else:
                 run = network.run_probed(self._images, run_time, [name])
                 data = self._data(name, run, self.thorough)
-                chosen[name] = self._fit(
-                    layer, multiplier, method, data, self.thorough.sweeps
-                ).approximation
+                fitted = self._fit(layer, multiplier, method, data, self.thorough)
+                chosen[name] = fitted.approximation
                 self._prefixes[prefix] = chosen[name]
-            run_time[name] = bound(layer, chosen[name])
+            run_time[name] = bound(chosen[name])
         return chosen

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alwann_c.errors import InputError
 from alwann_c.passes.approximate import LayerApproximation
+from alwann_c.passes.compensate import recode
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizationScheme, QuantizedModel
 from alwann_c.targets import Library
@@ -56,7 +58,11 @@ class PackedArray(BaseModel):
 
 
 class PlannedLayer(BaseModel):
-    """One layer of the plan. Excluded layers stay on the exact table and carry no arrays."""
+    """One layer of the plan. Excluded layers stay on the exact table and carry no arrays.
+
+    `weight_zero_point`, `weight_scale`: the coding the layer is approximated in, that of the
+    quantized model when absent.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -73,6 +79,8 @@ class PlannedLayer(BaseModel):
     weight: PackedArray | None = None
     offset: PackedArray | None = None
     scale: PackedArray | None = None
+    weight_zero_point: PackedArray | None = None
+    weight_scale: PackedArray | None = None
 
 
 class PlannedUnit(BaseModel):
@@ -144,21 +152,40 @@ class Plan(BaseModel):
                     "table in this library; give the library the plan was made with"
                 )
             original = quantized.layers.get(layer.name)
+            if original is None:
+                raise InputError(f"plan: layer '{layer.name}' does not fit the model")
             try:
                 arrays = [part.unpack() for part in (layer.weight, layer.offset, layer.scale)]
+                coded = _coded(original, layer)
             except (ValueError, zlib.error) as e:
                 raise InputError(f"plan: layer '{layer.name}': damaged array: {e}") from e
-            if original is None or not _fits(original, arrays):
+            if coded is None or not _fits(coded, arrays):
                 raise InputError(f"plan: layer '{layer.name}' does not fit the model")
-            chosen[layer.name] = LayerApproximation(multiplier, *arrays)
+            chosen[layer.name] = LayerApproximation(coded, multiplier, *arrays)
         return chosen
+
+
+def _alike(arrays: Sequence[npt.NDArray[Any]], own: Sequence[npt.NDArray[Any]]) -> bool:
+    pairs = zip(arrays, own, strict=True)
+    return all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
 
 
 def _fits(layer: LayerCodes, arrays: list[npt.NDArray[Any]]) -> bool:
     """Whether weight, offset and scale are what the layer takes."""
-    own: list[npt.NDArray[Any]] = [layer.weight, layer.offset(), layer.scale]
-    alike = [a.shape == b.shape and a.dtype == b.dtype for a, b in zip(arrays, own, strict=True)]
-    return all(alike) and bool(np.isfinite(arrays[2]).all())
+    own = (layer.weight, layer.offset(), layer.scale)
+    return _alike(arrays, own) and bool(np.isfinite(arrays[2]).all())
+
+
+def _coded(layer: LayerCodes, planned: PlannedLayer) -> LayerCodes | None:
+    """The layer in the plan's coding; None when that does not fit. Raises ValueError when damaged."""
+    if planned.weight_scale is None or planned.weight_zero_point is None:
+        return layer
+    scale, zero_point = planned.weight_scale.unpack(), planned.weight_zero_point.unpack()
+    if not _alike((scale, zero_point), (layer.weight_scale, layer.weight_zero_point)):
+        return None
+    if not (np.isfinite(scale).all() and (scale > 0).all() and (np.abs(zero_point) < 256).all()):
+        return None
+    return recode(layer, scale, zero_point)
 
 
 def codes_hash(quantized: QuantizedModel) -> str:

@@ -34,7 +34,7 @@ class QuantizationScheme:
     """Choices of the 8-bit conversion."""
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
-    ranges: Estimator = "mse"
+    ranges: Estimator = "noise"
     signed: bool = False
 
 

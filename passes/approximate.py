@@ -2,7 +2,7 @@
 
     alwann.conv2d(q, W, exact_table, z_w, offset, scale)
 =>
-    alwann.conv2d(q, t(W), table, z_w, offset', scale')
+    alwann.conv2d(q, t(W), table, z_w', offset', scale')
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ from alwann_c.targets import Multiplier
 class LayerApproximation:
     """What replaces the exact operands of one layer.
 
+    `layer` is the layer in the coding it is approximated in (see
+    `alwann_c.passes.compensate.coding`): its codes are the ORIGINAL ones of the arithmetic.
     `weight` tuned uint8 codes [kh, kw, c_in/groups, n], `offset` int32 [n] (zero-point terms of the
-    ORIGINAL codes, bias and correction), `scale` float32 [n].
+    original codes, bias and correction), `scale` float32 [n].
     """
 
+    layer: LayerCodes
     multiplier: Multiplier
     weight: npt.NDArray[np.uint8]
     offset: npt.NDArray[np.int32]
@@ -52,7 +55,7 @@ def uncompensated(layer: LayerCodes, multiplier: Multiplier) -> LayerApproximati
     reason = refusal(layer, multiplier)
     if reason is not None:
         raise InputError(reason)
-    return LayerApproximation(multiplier, layer.weight, layer.offset(), layer.scale)
+    return LayerApproximation(layer, multiplier, layer.weight, layer.offset(), layer.scale)
 
 
 class _Approximator(Rebuilder):
@@ -72,7 +75,8 @@ class _Approximator(Rebuilder):
             self.tables[table] = relax.const(multiplier.table)
         args = list(new.args)
         args[1:3] = [relax.const(chosen.weight), self.tables[table]]
-        args[4:6] = [relax.const(chosen.offset), relax.const(chosen.scale)]
+        vectors = (chosen.layer.weight_zero_point, chosen.offset, chosen.scale)
+        args[3:6] = [relax.const(vector) for vector in vectors]
         return ops.with_spec(new, ops.conv_spec(new), args)
 
 

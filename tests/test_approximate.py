@@ -47,7 +47,7 @@ def test_golden(small: Case, golden: Callable[[str, str], None]) -> None:
 def test_constants_equal_runtime_operands(small: Case) -> None:
     quantized, chosen = small.quantized, chosen_for(small)
     mod = apply(Approximate(chosen), quantized.module)
-    operands = {name: bound(quantized.layers[name], a) for name, a in chosen.items()}
+    operands = {name: bound(a) for name, a in chosen.items()}
     images = small.search.images[:6]
     expected = interpret(mod, images)
     np.testing.assert_array_equal(quantized.network.run(images, operands), expected)

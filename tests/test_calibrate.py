@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from alwann_c.ir.reference import dequantize, quantize
 from alwann_c.ir.spec import Quantization
-from alwann_c.passes.calibrate import BINS, Estimator, Observation, affine_code, estimate
+from alwann_c.passes.calibrate import BINS, NOISE, Estimator, Observation, affine_code, estimate
 
 Float32 = npt.NDArray[np.float32]
 
@@ -76,6 +78,30 @@ def test_mse_is_the_least_of_a_brute_force_scan(signs: bool, signed: bool) -> No
     assert chosen < error(estimate(observed(values), "minmax", signed=signed))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_noise_is_the_least_of_clipping_and_counted_rounding(signed: bool) -> None:
+    values = heavy_tailed(signs=True)
+
+    def error(code: Quantization) -> float:
+        low, high = ((end - code.zero_point) * code.scale for end in (code.low, code.high))
+        clipped = float(np.mean((np.clip(values, low, high) - values) ** 2))
+        return clipped + NOISE * code.scale**2 / 12
+
+    low, high = float(values.min()), float(values.max())
+    scan = [affine_code(k * low, k * high, signed=signed) for k in np.linspace(0.15, 1, 171)]
+    chosen = estimate(observed(values), "noise", signed=signed)
+    assert error(chosen) <= 1.02 * min(error(code) for code in scan)
+    assert chosen.scale < estimate(observed(values), "mse", signed=signed).scale
+
+
+def test_kl_clips_rare_outliers_and_nothing_else() -> None:
+    random = np.random.default_rng(0)
+    even = random.uniform(0, 1, 100_000).astype(np.float32)
+    assert estimate(observed(even), "kl", signed=False).scale == pytest.approx(1 / 255, rel=0.02)
+    tailed = np.append(even, np.float32(8))
+    assert estimate(observed(tailed), "kl", signed=False).scale < 2 / 255
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.floats(-1e3, 1e3), st.floats(0, 1e3), st.booleans())
 def test_zero_is_a_code(low: float, span: float, signed: bool) -> None:
@@ -88,7 +114,7 @@ def test_zero_is_a_code(low: float, span: float, signed: bool) -> None:
     assert code.low <= code.zero_point <= code.high
 
 
-@pytest.mark.parametrize("estimator", ["minmax", "percentile", "mse"])
+@pytest.mark.parametrize("estimator", get_args(Estimator))
 @pytest.mark.parametrize("level", [0.0, 2.5, -2.5])
 def test_a_constant_tensor_has_a_code(estimator: Estimator, level: float) -> None:
     values = np.full(300, level, np.float32)

@@ -58,7 +58,7 @@ def deployed(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     manifest = write_module(
         module, folder, quantized=quantized, plan=plan, library=library, data={}, device="cpu"
     )
-    operands = {n: bound(quantized.layers[n], a) for n, a in chosen.items()}
+    operands = {n: bound(a) for n, a in chosen.items()}
     outputs = quantized.network.run(small.search.images, operands)
     reference = interpret(apply(Approximate(chosen), quantized.module), small.search.images[:4])
     return Deployed(folder, manifest, outputs, reference)

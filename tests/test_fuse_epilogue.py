@@ -68,7 +68,7 @@ def test_same_codes_and_outputs(residual: Case, exact: bool) -> None:
             for seed, (name, layer) in enumerate(quantized.layers.items())
         }
         before, after = apply(Approximate(chosen), before), apply(Approximate(chosen), after)
-        operands = {n: bound(quantized.layers[n], a) for n, a in chosen.items()}
+        operands = {n: bound(a) for n, a in chosen.items()}
     expected = interpret(before, images)
     np.testing.assert_array_equal(interpret(after, images), expected)
     np.testing.assert_array_equal(quantized.network.run(images, operands), expected)

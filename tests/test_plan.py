@@ -17,6 +17,7 @@ from alwann_c.builder import make_plan
 from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError
 from alwann_c.passes.approximate import LayerApproximation, uncompensated
+from alwann_c.passes.compensate import recode
 from alwann_c.plan import PackedArray, Plan, load_plan
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.targets import Assignment, Library
@@ -36,9 +37,12 @@ def chosen(small: Case) -> dict[str, LayerApproximation]:
     """c1 on cut9, c2 on cut6, with offsets and scales that are not the original ones."""
     made = {}
     for name, multiplier in zip(small.convolutions, UNITS, strict=True):
-        plain = uncompensated(small.quantized.layers[name], LIBRARY.find(multiplier))
+        layer = small.quantized.layers[name]
+        coded = recode(layer, layer.weight_scale * np.float32(0.8), layer.weight_zero_point - 17)
+        plain = uncompensated(coded, LIBRARY.find(multiplier))
+        scale = plain.scale * np.float32(0.7)
         made[name] = LayerApproximation(
-            plain.multiplier, 255 - plain.weight, plain.offset - 77, plain.scale * np.float32(0.7)
+            coded, plain.multiplier, 255 - plain.weight, plain.offset - 77, scale
         )
     return made
 

@@ -28,7 +28,7 @@ def test_target_is_float_block_minus_approximate_shortcut(residual: Case) -> Non
     compensator, network = Compensator(quantized), quantized.network
     stem = uncompensated(quantized.layers["stem"], random_multiplier(3, error=2000))
     images = quantized.calibration.images(0, 512)
-    run = network.run_probed(images, {"stem": bound(quantized.layers["stem"], stem)})
+    run = network.run_probed(images, {"stem": bound(stem)})
     data = compensator._data("a2", run, THOROUGH)
     layers = {layer.name: layer for layer in quantized.model.layers}
     watched = [layers["a2"].output, layers["a1"].source]

@@ -88,10 +88,7 @@ def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
                 began = time.perf_counter()
                 chosen = compensator.network(dict.fromkeys(layers, multiplier), method)
                 seconds = time.perf_counter() - began
-                operands = {
-                    layer: bound(quantized.layers[layer], fitted)
-                    for layer, fitted in chosen.items()
-                }
+                operands = {layer: bound(fitted) for layer, fitted in chosen.items()}
                 timed = network_correct(quantized.network, test, operands)
                 drop = paired_drop(reference, timed.correct)
                 rows.append(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
+from typing import NoReturn, get_args
 
+from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
 from alwann_c.version import TOOL
 
@@ -163,7 +164,7 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument("--plan", metavar="FILE")
     evaluate.add_argument("--compensation", choices=METHODS, default="full")
     evaluate.add_argument("--weights", choices=("per-channel", "per-tensor"), default="per-channel")
-    evaluate.add_argument("--ranges", choices=("mse", "percentile", "minmax"), default="mse")
+    evaluate.add_argument("--ranges", choices=get_args(Estimator), default="noise")
     evaluate.add_argument("--limit", type=positive, metavar="N", help="first N test images only")
     _libraries(evaluate)
     _exclusions(evaluate)

@@ -109,8 +109,8 @@ def demo(arguments: Any, console: Console) -> int:
             options=replace(
                 _options(arguments, 0.01),
                 refine=5,
-                quick=Effort(rows=8_192, sweeps=1),
-                thorough=Effort(rows=32_768, sweeps=2),
+                quick=Effort(rows=8_192, sweeps=1, keep_own=False),
+                thorough=Effort(rows=32_768, sweeps=2, keep_own=False),
             ),
             command="alwann-c demo",
             say=console.progress,
@@ -169,10 +169,7 @@ def evaluate(arguments: Any, console: Console) -> int:
                 works = [layer_work(quantized.layers[name]) for name in names]
                 exact = library.exact(signed=signed)
                 energy = relative_energy(works, [uniform] * len(works), exact)
-        operands = {
-            name: bound(quantized.layers[name], approximation)
-            for name, approximation in chosen.items()
-        }
+        operands = {name: bound(approximation) for name, approximation in chosen.items()}
         console.progress("evaluating the approximate network")
         timed = network_correct(quantized.network, test, operands)
     result = EvaluationResult(

@@ -170,7 +170,8 @@ def export_rtl(
         raise InputError(f"{folder}: not empty and no earlier hand-off; give another folder")
     approximations = plan.approximations(quantized, library)
     module = apply(Approximate(approximations), quantized.module)
-    vectors, outputs = golden_vectors(module, quantized.layers, images)
+    coded = {name: chosen.layer for name, chosen in approximations.items()}
+    vectors, outputs = golden_vectors(module, quantized.layers | coded, images)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".rtl", dir=folder.parent) as name:

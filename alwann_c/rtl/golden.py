@@ -50,7 +50,7 @@ def golden_vectors(
 ) -> tuple[list[LayerVectors], Array]:
     """Every layer of the approximated module `mod` for a few images, in order; and its outputs.
 
-    `layers`: the quantized model's layers, for the original codes.
+    `layers`: the layers in the coding they are approximated in, for the original codes.
     """
     values, outputs = layer_values(mod, images)
     vectors = []

@@ -69,13 +69,12 @@ class LocalPool:
         return [self._correct(names) for names in candidates]
 
     def _correct(self, names: Names) -> Bools:
-        quantized = self.accelerator.quantized
         operands = {}
         for layer, name in zip(self.accelerator.approximable, names, strict=True):
             multiplier = self.accelerator.multiplier(name)
             fitted = self.compensator.cached(layer, multiplier, self.method)
-            operands[layer] = bound(quantized.layers[layer], fitted.approximation)
-        outputs = quantized.network.run(self._images, operands)
+            operands[layer] = bound(fitted.approximation)
+        outputs = self.accelerator.quantized.network.run(self._images, operands)
         return np.asarray(outputs.argmax(axis=1) == self._labels)
 
 

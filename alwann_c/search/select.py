@@ -92,9 +92,8 @@ def approximate_correct(
     compensator: Compensator, approximations: Mapping[str, LayerApproximation], data: Dataset
 ) -> Bools:
     """Which images the network with these layers classifies correctly."""
-    quantized = compensator.quantized
-    operands = {n: bound(quantized.layers[n], a) for n, a in approximations.items()}
-    return network_correct(quantized.network, data, operands).correct
+    operands = {name: bound(chosen) for name, chosen in approximations.items()}
+    return network_correct(compensator.quantized.network, data, operands).correct
 
 
 def refine(

@@ -3,13 +3,23 @@
 All of it is free in hardware: weight codes, biases and per-channel scales change, nothing else.
 """
 
+from alwann_c.passes.compensate.coding import recode, table_aware_coding
 from alwann_c.passes.compensate.data import LayerData, ResidualFactory, Rows, TapResidual
-from alwann_c.passes.compensate.ladder import METHODS, Compensation, Method, compensate_layer
+from alwann_c.passes.compensate.ladder import (
+    METHODS,
+    Coding,
+    Compensation,
+    FitOptions,
+    Method,
+    compensate_layer,
+)
 from alwann_c.passes.compensate.sampling import draw_pixels, patches_at, targets_at
 
 __all__ = [
     "METHODS",
+    "Coding",
     "Compensation",
+    "FitOptions",
     "LayerData",
     "Method",
     "ResidualFactory",
@@ -18,5 +28,7 @@ __all__ = [
     "compensate_layer",
     "draw_pixels",
     "patches_at",
+    "recode",
+    "table_aware_coding",
     "targets_at",
 ]

@@ -111,19 +111,48 @@ def wanted_sums(layer: LayerCodes, rows: Rows, group: int) -> tuple[Float32, Flo
     return np.ascontiguousarray(wanted - mean, np.float32), mean
 
 
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """Moments over rows of the wanted outputs y and of the gap e = y - produced, [n] each, in
+    accumulator units; produced with the layer's original bias."""
+
+    mean: Float64
+    variance: Float64
+    covariance: Float64
+    """Of e and y."""
+    wanted_mean: Float64
+    wanted_variance: Float64
+
+    def slope(self) -> Float64:
+        """The factor of the produced outputs that leaves the least squares."""
+        produced = self.wanted_variance - 2 * self.covariance + self.variance
+        covariance = self.wanted_variance - self.covariance
+        ones = np.ones_like(produced)
+        return np.divide(covariance, produced, out=ones, where=(produced > 0) & (covariance > 0))
+
+    def scaled_variance(self, slope: Float64) -> Float64:
+        """Variance of y - slope * produced."""
+        produced = self.wanted_variance - 2 * self.covariance + self.variance
+        covariance = self.wanted_variance - self.covariance
+        return np.asarray(self.wanted_variance - 2 * slope * covariance + slope**2 * produced)
+
+
 def output_gap(
     layer: LayerCodes, weight: Codes, table: Int32, rows: Rows, make: ResidualFactory
-) -> tuple[Float64, Float64]:
-    """Mean and variance [n] of (wanted - produced) outputs, in accumulator units, with the layer's
-    original bias."""
-    mean = np.empty(layer.spec.out_channels)
-    variance = np.empty(layer.spec.out_channels)
+) -> Gap:
+    """What a layer with tuned weights leaves to be wished for."""
+    mean, variance, covariance = (np.empty(layer.spec.out_channels) for _ in range(3))
     for g in range(layer.spec.groups):
         channels = group_slice(layer, g)
         wanted, offset = wanted_sums(layer, rows, g)
         residual = make(rows.columns[g], wanted)
         residual.subtract(group_codes(layer, weight, g), table)
         left = residual.values().astype(np.float64)
-        mean[channels] = left.mean(axis=0) + offset
+        own = left.mean(axis=0)
+        outputs = rows.target[:, channels].astype(np.float64) / layer.scale[channels]
+        centered = outputs - outputs.mean(axis=0)
+        mean[channels] = own + offset
         variance[channels] = left.var(axis=0)
-    return mean, variance
+        covariance[channels] = ((left - own) * centered).mean(axis=0)
+    target = rows.target.astype(np.float64) / layer.scale
+    return Gap(mean, variance, covariance, target.mean(axis=0), target.var(axis=0))
