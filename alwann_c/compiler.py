@@ -56,7 +56,7 @@ class SearchOptions:
     generations: int = 30
     seed: int = 0
     search_images: int = 1000
-    refine: int = 16
+    refine: int = 12
     quick: Effort = QUICK
     thorough: Effort = THOROUGH
 
@@ -189,7 +189,7 @@ def search(
 
 
 def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[str], Any]:
-    """Multipliers worth searching, and their relative output error per layer.
+    """Multipliers worth searching, and the divergence each causes on each layer alone.
 
     A multiplier is left out when another one is no dearer and no worse on any layer.
     """
@@ -198,9 +198,9 @@ def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[s
     names = sorted(shared, key=lambda n: (binding.cost[n], n))
     layers = accelerator.approximable
     errors = np.empty((len(layers), len(names)))
-    for j, (name, fits) in enumerate(pool.fit(names)):
-        errors[:, j] = [fitted.error for fitted in fits]
-        say(f"measuring multipliers {j + 1}/{len(names)}: {name}")
+    for j, fits in enumerate(pool.fit(names)):
+        errors[:, j] = fits.divergences
+        say(f"measuring multipliers {j + 1}/{len(names)}: {fits.multiplier}")
     keep = [
         j
         for j in range(len(names))

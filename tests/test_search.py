@@ -18,6 +18,7 @@ from alwann_c.compensation import Compensator
 from alwann_c.compiler import SearchOptions, search
 from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError
+from alwann_c.evaluation import Outcome
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.search import DaskPool, Evaluation, Evaluator, LocalPool, explore, worker_setup
 from alwann_c.search.explore import Chromosomes
@@ -56,7 +57,7 @@ class Stub:
         # not separable: a mixture of two approximate neighbours costs more
         total += 0.013 * sum(a != b for a, b in itertools.pairwise(key))
         energy = self.accelerator.relative_energy(key)
-        return self.seen.setdefault(key, Evaluation(key, 0.95 - total, energy))
+        return self.seen.setdefault(key, Evaluation(key, 0.95 - total, energy, total))
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda p: f"{p[0]}-{p[1]}")
@@ -219,7 +220,8 @@ def test_pareto_equals_its_definition(points: list[tuple[int, int]]) -> None:
 
 
 def point(drop: float, energy: float, error: float = 0.001) -> FrontPoint:
-    return FrontPoint(Assignment((), ()), {}, 0.9 - drop, energy, Drop(drop, error, 1000))
+    found = Drop(drop, error, 1000)
+    return FrontPoint(Assignment((), ()), {}, 0.9 - drop, energy, found, drop, found)
 
 
 def test_select_takes_the_cheapest_within_the_bound() -> None:
@@ -248,9 +250,9 @@ class Counting(LocalPool):
 
     runs = 0
 
-    def correct(self, candidates: Sequence[tuple[str, ...]]) -> list[Any]:
+    def judge(self, candidates: Sequence[tuple[str, ...]]) -> list[Outcome]:
         self.runs += len(candidates)
-        return super().correct(candidates)
+        return super().judge(candidates)
 
 
 class InMemory:
@@ -262,10 +264,10 @@ class InMemory:
     def get(self, names: tuple[str, ...]) -> Any:
         return self.known.get(names)
 
-    def put(self, names: tuple[str, ...], correct: Any) -> None:
+    def put(self, names: tuple[str, ...], outcome: Outcome) -> None:
         known = self.known.get(names)
-        assert known is None or len(known) != len(correct)
-        self.known[names] = correct
+        assert known is None or len(known.correct) != len(outcome.correct)
+        self.known[names] = outcome
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +315,7 @@ def test_memory_of_another_number_of_images_is_not_used(
     small_accelerator: Accelerator, pool: Counting
 ) -> None:
     memory = InMemory()
-    memory.known[("cut6", "cut6")] = np.zeros(10, bool)
+    memory.known[("cut6", "cut6")] = Outcome(np.zeros(10, bool), 0.0)
     evaluator = Evaluator(small_accelerator, pool, 64, memory)
     assert evaluator.evaluate([("cut6", "cut6")])[0].accuracy > 0
     assert pool.runs == 1
@@ -327,6 +329,7 @@ def test_accuracy_and_energy(small: Case, small_accelerator: Accelerator, pool: 
     assert exact.relative_energy == 1.0
     assert cut.relative_energy == pytest.approx(0.2)
     assert cut.accuracy < exact.accuracy
+    assert exact.divergence == 0 < cut.divergence
 
 
 class Client:
@@ -357,19 +360,22 @@ def test_workers_give_the_same(small: Case, small_accelerator: Accelerator, pool
     setup = worker_setup(small_accelerator, LIBRARY, Exclusions(), data, "full")
     remote = DaskPool(Client(), setup)
     names = ["cut9", "exact"]
-    fits, expected = dict(remote.fit(names)), dict(pool.fit(names))
-    assert list(fits) == names
-    for name in names:
-        for got, wanted in zip(fits[name], expected[name], strict=True):
+    fits, expected = list(remote.fit(names)), list(pool.fit(names))
+    assert [f.multiplier for f in fits] == names
+    for there, here in zip(fits, expected, strict=True):
+        assert there.divergences == here.divergences
+        for got, wanted in zip(there.compensations, here.compensations, strict=True):
             assert got.error == wanted.error
             assert got.approximation.multiplier == wanted.approximation.multiplier
             for field in ("weight", "offset", "scale"):
                 arrays = [getattr(c.approximation, field) for c in (got, wanted)]
                 np.testing.assert_array_equal(arrays[0], arrays[1])
     candidates = [("cut9", "exact"), ("exact", "cut9"), ("cut12", "cut6")]
-    pairs = zip(remote.correct(candidates), pool.correct(candidates), strict=True)
-    for got_bits, wanted_bits in pairs:
-        np.testing.assert_array_equal(got_bits, wanted_bits)
+    for there_found, here_found in zip(
+        remote.judge(candidates), pool.judge(candidates), strict=True
+    ):
+        np.testing.assert_array_equal(there_found.correct, here_found.correct)
+        assert there_found.divergence == here_found.divergence
 
 
 def test_a_worker_tells_jobs_apart(small: Case, small_accelerator: Accelerator) -> None:

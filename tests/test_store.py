@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from alwann_c.errors import InputError
+from alwann_c.evaluation import Outcome
 from alwann_c.search.store import SqliteMemory
 
 IDENTITY = {"model": "m", "search": "s", "tool": "t"}
@@ -24,7 +25,7 @@ def filled(tmp_path: Path) -> Path:
     """A folder whose store holds one evaluation of 21 images."""
     correct = np.random.default_rng(0).random(21) < 0.5
     with opened(tmp_path, resume=False) as memory:
-        memory.put(NAMES, correct)
+        memory.put(NAMES, Outcome(correct, 0.25))
     return tmp_path
 
 
@@ -32,13 +33,15 @@ def test_resumes(filled: Path) -> None:
     with opened(filled, resume=True) as memory:
         found = memory.get(NAMES)
         assert found is not None
-        np.testing.assert_array_equal(found, np.random.default_rng(0).random(21) < 0.5)
-        assert found.dtype == np.bool_
+        np.testing.assert_array_equal(found.correct, np.random.default_rng(0).random(21) < 0.5)
+        assert found.correct.dtype == np.bool_
+        assert found.divergence == 0.25
         assert memory.get(("exact", "exact")) is None
-        memory.put(NAMES, np.ones(3, bool))
+        memory.put(NAMES, Outcome(np.ones(3, bool), 0.5))
         again = memory.get(NAMES)
         assert again is not None
-        assert again.tolist() == [True] * 3
+        assert again.correct.tolist() == [True] * 3
+        assert again.divergence == 0.5
 
 
 def test_starts_afresh_without_resume(filled: Path) -> None:

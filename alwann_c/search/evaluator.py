@@ -1,4 +1,4 @@
-"""Accuracy of assignments on labelled images, each choice of multipliers evaluated once."""
+"""What assignments do on labelled images, each choice of multipliers evaluated once."""
 
 from __future__ import annotations
 
@@ -6,33 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from alwann_c.accelerator import Accelerator
+from alwann_c.evaluation import Outcome
 from alwann_c.search.pool import Pool
 
-Bools = npt.NDArray[np.bool_]
 Names = tuple[str, ...]
 
 
 class Memory(Protocol):
     """Remembers evaluations by the multipliers of the layers."""
 
-    def get(self, names: Names) -> Bools | None:
-        """Correctness of each image, if known."""
+    def get(self, names: Names) -> Outcome | None:
+        """The outcome, if known."""
 
-    def put(self, names: Names, correct: Bools) -> None:
+    def put(self, names: Names, outcome: Outcome) -> None:
         """Stores it."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one choice of multipliers per layer achieves."""
+    """What one choice of multipliers per layer achieves.
+
+    Candidates are ranked by `divergence` from the exact integer network, see
+    `alwann_c.divergence`: two accuracies on the same 1,000 images must differ by about half a point
+    to mean anything, divergences by a few per cent of themselves.
+    """
 
     names: Names
     accuracy: float
     relative_energy: float
+    divergence: float
 
 
 class Evaluator:
@@ -51,19 +54,20 @@ class Evaluator:
         """Accuracy and energy of each candidate: one multiplier name per approximable layer."""
         fresh = [names for names in dict.fromkeys(candidates) if names not in self.seen]
         missing = [names for names in fresh if not self._recall(names)]
-        for names, correct in zip(missing, self.pool.correct(missing), strict=True):
+        for names, outcome in zip(missing, self.pool.judge(missing), strict=True):
             if self.memory is not None:
-                self.memory.put(names, correct)
-            self._remember(names, correct)
+                self.memory.put(names, outcome)
+            self._remember(names, outcome)
         return [self.seen[names] for names in candidates]
 
     def _recall(self, names: Names) -> bool:
-        correct = self.memory.get(names) if self.memory is not None else None
-        if correct is None or len(correct) != self.images:
+        outcome = self.memory.get(names) if self.memory is not None else None
+        if outcome is None or len(outcome.correct) != self.images:
             return False
-        self._remember(names, correct)
+        self._remember(names, outcome)
         return True
 
-    def _remember(self, names: Names, correct: Bools) -> None:
+    def _remember(self, names: Names, outcome: Outcome) -> None:
         energy = self.accelerator.relative_energy(names)
-        self.seen[names] = Evaluation(names, float(correct.mean()), energy)
+        accuracy = float(outcome.correct.mean())
+        self.seen[names] = Evaluation(names, accuracy, energy, outcome.divergence)

@@ -1,4 +1,5 @@
-"""NSGA-II (Deb et al. 2002, pymoo) over assignments: accuracy against multiplication energy.
+"""NSGA-II (Deb et al. 2002, pymoo) over assignments: loss against multiplication energy. The loss
+is the divergence from the exact network, see `Evaluation`.
 
 Chromosome, as in ALWANN: [multiplier of each unit, unit of each layer], genes are indices.
 """
@@ -177,7 +178,7 @@ def explore(
         results = evaluator.evaluate([assignment.layer_multipliers for _, assignment in valid])
         for (individual, assignment), result in zip(valid, results, strict=True):
             assignments.setdefault(result.names, assignment)
-            individual.F = np.array([1.0 - result.accuracy, result.relative_energy])
+            individual.F = np.array([result.divergence, result.relative_energy])
             individual.G = np.zeros(1)
         for individual in asked:
             individual.evaluated.update({"F", "G", "H"})

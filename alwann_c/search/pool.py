@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.codegen.machine import available_cores
 from alwann_c.compensation import QUICK, Compensator, Effort, bound
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
+from alwann_c.evaluation import Judge, Outcome
 from alwann_c.libraries import library_identity
 from alwann_c.model import load
 from alwann_c.passes.compensate import Compensation, Method
@@ -30,18 +28,30 @@ from alwann_c.plan import codes_hash
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.targets import Library, Target
 
-Bools = npt.NDArray[np.bool_]
 Names = tuple[str, ...]
+
+ALONE_IMAGES = 500
+"""Search images on which layers approximated alone are measured."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """Compensations of every approximable layer on one multiplier, and the divergence of the
+    network with that layer alone approximated."""
+
+    multiplier: str
+    compensations: list[Compensation]
+    divergences: list[float]
 
 
 class Pool(Protocol):
     """Fits layers and evaluates choices of a multiplier per approximable layer."""
 
-    def fit(self, multipliers: Sequence[str]) -> Iterator[tuple[str, list[Compensation]]]:
+    def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """Compensation of every approximable layer on each multiplier, as they finish."""
 
-    def correct(self, candidates: Sequence[Names]) -> list[Bools]:
-        """Which search images each candidate classifies correctly."""
+    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
+        """What each candidate does on the search images."""
 
 
 class LocalPool:
@@ -50,32 +60,32 @@ class LocalPool:
     def __init__(
         self, accelerator: Accelerator, compensator: Compensator, data: Dataset, method: Method
     ) -> None:
-        assert data.labels is not None
         self.accelerator = accelerator
         self.compensator = compensator
         self.method = method
-        self._labels = data.labels
-        self._images = data.images()
+        self._judge = Judge(accelerator.quantized.network, data)
+        self._judge_alone = Judge(accelerator.quantized.network, data.limited(ALONE_IMAGES))
 
-    def fit(self, multipliers: Sequence[str]) -> Iterator[tuple[str, list[Compensation]]]:
+    def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """See `Pool`."""
+        layers = self.accelerator.approximable
         for name in multipliers:
             chosen = self.accelerator.multiplier(name)
-            layers = self.accelerator.approximable
-            yield name, [self.compensator.cached(n, chosen, self.method) for n in layers]
+            found = [self.compensator.cached(n, chosen, self.method) for n in layers]
+            bindings = [{n: bound(f.approximation)} for n, f in zip(layers, found, strict=True)]
+            yield Fits(name, found, [self._judge_alone(b).divergence for b in bindings])
 
-    def correct(self, candidates: Sequence[Names]) -> list[Bools]:
+    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
         """See `Pool`."""
-        return [self._correct(names) for names in candidates]
+        return [self._outcome(names) for names in candidates]
 
-    def _correct(self, names: Names) -> Bools:
+    def _outcome(self, names: Names) -> Outcome:
         operands = {}
         for layer, name in zip(self.accelerator.approximable, names, strict=True):
             multiplier = self.accelerator.multiplier(name)
             fitted = self.compensator.cached(layer, multiplier, self.method)
             operands[layer] = bound(fitted.approximation)
-        outputs = self.accelerator.quantized.network.run(self._images, operands)
-        return np.asarray(outputs.argmax(axis=1) == self._labels)
+        return self._judge(operands)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +128,18 @@ def _pool(setup: WorkerSetup) -> LocalPool:
     return _BUILT[setup.key]
 
 
-def _fit_on_worker(setup: WorkerSetup, name: str) -> tuple[str, list[Compensation]]:
+def _fit_on_worker(setup: WorkerSetup, name: str) -> Fits:
     return next(_pool(setup).fit([name]))
 
 
-def _correct_on_worker(
-    setup: WorkerSetup, fits: list[tuple[str, list[Compensation]]], names: Names
-) -> Bools:
+def _judge_on_worker(setup: WorkerSetup, fits: list[Fits], names: Names) -> Outcome:
     pool = _pool(setup)
-    for name, compensations in fits:
-        multiplier = pool.accelerator.multiplier(name)
-        for layer, fitted in zip(pool.accelerator.approximable, compensations, strict=True):
+    for known in fits:
+        multiplier = pool.accelerator.multiplier(known.multiplier)
+        layers = pool.accelerator.approximable
+        for layer, fitted in zip(layers, known.compensations, strict=True):
             pool.compensator.preload(layer, multiplier, pool.method, fitted)
-    return pool.correct([names])[0]
+    return pool.judge([names])[0]
 
 
 class DaskPool:
@@ -141,7 +150,7 @@ class DaskPool:
         self._setup = client.scatter(setup, broadcast=True)
         self._fits: Any = []
 
-    def fit(self, multipliers: Sequence[str]) -> Iterator[tuple[str, list[Compensation]]]:
+    def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """See `Pool`."""
         futures = [self._client.submit(_fit_on_worker, self._setup, n) for n in multipliers]
         found = []
@@ -150,13 +159,13 @@ class DaskPool:
             yield found[-1]
         self._fits = self._client.scatter(found, broadcast=True)
 
-    def correct(self, candidates: Sequence[Names]) -> list[Bools]:
+    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
         """See `Pool`."""
         futures = [
-            self._client.submit(_correct_on_worker, self._setup, self._fits, names)
+            self._client.submit(_judge_on_worker, self._setup, self._fits, names)
             for names in candidates
         ]
-        return [np.asarray(correct) for correct in self._client.gather(futures)]
+        return list(self._client.gather(futures))
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Good first individuals, from the measured sensitivity of each layer to each multiplier.
 
-With e[l, m] the relative output error of layer l on multiplier m (compensated, upstream exact) and
-c[l, m] its share of the relative energy, the assignments that minimise
+With e[l, m] the divergence of the network with layer l alone on multiplier m (compensated), which
+adds up over layers nearly, and c[l, m] its share of the relative energy, the assignments that
+minimise
 
     sum_l e[l, m(l)] + price * c[l, m(l)]
 
 for a range of prices trace an estimated front. A power-gated target with U units takes the best U
-multipliers found by greedy forward selection; a pipelined one is solved exactly by dynamic
+multipliers found by greedy forward selection and exchanges; a pipelined one is solved exactly by dynamic
 programming over runs of consecutive layers.
 """
 
@@ -35,14 +36,25 @@ def uniform_assignments(accelerator: Accelerator) -> list[Assignment]:
 
 
 def _power_gated(cost: Float64, names: list[str], units: int) -> Assignment:
-    """Greedy choice of `units` columns of cost [layer, multiplier]; each layer takes its best."""
-    chosen: list[int] = []
-    best = np.full(cost.shape[0], np.inf)
-    for _ in range(units):
+    """Greedy choice of `units` columns of cost [layer, multiplier], then exchanged one by one while
+    that helps; each layer takes its best."""
+
+    def best_beside(others: list[int]) -> tuple[int, float]:
+        best = cost[:, others].min(axis=1, initial=np.inf)
         totals = np.minimum(best[:, None], cost).sum(axis=0)
-        pick = int(totals.argmin())
+        return int(totals.argmin()), float(totals.min())
+
+    chosen: list[int] = []
+    for _ in range(units):
+        pick, least = best_beside(chosen)
         chosen.append(pick)
-        best = np.minimum(best, cost[:, pick])
+    improved = True
+    while improved:
+        improved = False
+        for i in range(units):
+            pick, total = best_beside(chosen[:i] + chosen[i + 1 :])
+            if total < least - 1e-12 * abs(least):
+                chosen[i], least, improved = pick, total, True
     places = cost[:, chosen].argmin(axis=1)
     return Assignment(tuple(names[i] for i in chosen), tuple(int(p) for p in places))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +11,11 @@ import numpy.typing as npt
 from alwann_c.accelerator import Accelerator
 from alwann_c.compensation import Compensator, bound
 from alwann_c.dataset import Dataset
-from alwann_c.evaluation import network_correct
+from alwann_c.evaluation import Judge, network_correct
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import Method
 from alwann_c.search.evaluator import Evaluation
+from alwann_c.search.expectation import expected_drops
 from alwann_c.search.explore import Exploration
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
@@ -22,7 +23,7 @@ from alwann_c.targets import Assignment
 Bools = npt.NDArray[np.bool_]
 
 CONFIDENCE = 1.0
-"""Standard errors added to a drop before it is compared with the limit."""
+"""Standard errors added to an expected drop before it is compared with the limit."""
 
 WORST_DROP = 0.15
 """Candidates that lose more in the search are not judged again."""
@@ -32,7 +33,8 @@ WORST_DROP = 0.15
 class FrontPoint:
     """A plan of the front, compensated layers in order and judged on all search images.
 
-    `drop` is against the float network on the same images.
+    `drop` is against the float network on the same images, `expected` what that and `divergence`
+    let expect on new ones, see `alwann_c.search.expectation`.
     """
 
     assignment: Assignment
@@ -40,6 +42,8 @@ class FrontPoint:
     accuracy: float
     relative_energy: float
     drop: Drop
+    divergence: float
+    expected: Drop
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -55,13 +59,13 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def near_front(evaluations: Sequence[Evaluation], margin: float) -> list[Evaluation]:
-    """The front and, as accuracies are noisy, what lies at most `margin` in accuracy below it; by
-    rising energy."""
-    ordered = sorted(evaluations, key=lambda e: (e.relative_energy, -e.accuracy))
-    best, kept = -np.inf, []
+    """The front of divergence and energy and, as fits made after exact layers only estimate those
+    made in order, what diverges at most `1 + margin` times as much; by rising energy."""
+    ordered = sorted(evaluations, key=lambda e: (e.relative_energy, e.divergence))
+    best, kept = np.inf, []
     for candidate in ordered:
-        best = max(best, candidate.accuracy)
-        if candidate.accuracy >= best - margin:
+        best = min(best, candidate.divergence)
+        if candidate.divergence <= best * (1 + margin):
             kept.append(candidate)
     return kept
 
@@ -77,7 +81,7 @@ def next_candidate(
     """The candidate to judge next, where the limit is: between the cheapest plan that keeps it and
     the dearest cheaper one that does not; by bisection in energy. None when nothing can be gained.
     """
-    keeping = [p.relative_energy for p in judged if p.drop.upper_bound(z) <= max_drop]
+    keeping = [p.relative_energy for p in judged if p.expected.upper_bound(z) <= max_drop]
     cheapest = min(keeping, default=np.inf)
     failing = [p.relative_energy for p in judged if p.relative_energy < cheapest]
     dearest = max(failing, default=-np.inf)
@@ -85,7 +89,7 @@ def next_candidate(
     between = [e for e in cheaper if e.relative_energy > dearest]
     if between:
         return sorted(between, key=lambda e: e.relative_energy)[len(between) // 2]
-    return max(cheaper, key=lambda e: (e.relative_energy, e.accuracy), default=None)
+    return max(cheaper, key=lambda e: (e.relative_energy, -e.divergence), default=None)
 
 
 def approximate_correct(
@@ -94,6 +98,11 @@ def approximate_correct(
     """Which images the network with these layers classifies correctly."""
     operands = {name: bound(chosen) for name, chosen in approximations.items()}
     return network_correct(compensator.quantized.network, data, operands).correct
+
+
+def _with_expectations(judged: Sequence[FrontPoint], exact: Drop) -> list[FrontPoint]:
+    found = expected_drops([p.drop for p in judged], [p.divergence for p in judged], exact)
+    return [replace(p, expected=drop) for p, drop in zip(judged, found, strict=True)]
 
 
 def refine(
@@ -105,13 +114,13 @@ def refine(
     *,
     max_drop: float,
     method: Method = "full",
-    count: int = 16,
+    count: int = 12,
     z: float = CONFIDENCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FrontPoint]:
     """Compensates the best candidates again, layers in order, and judges them on all search images.
 
-    Half of the `count` candidates are spread over the front the search found, the others are
+    A third of the `count` candidates are spread over the front the search found, the others are
     chosen one by one where plans stop keeping `max_drop`, see `next_candidate`.
 
     Args:
@@ -121,9 +130,11 @@ def refine(
     floor = float(reference.mean()) - WORST_DROP
     useful = [e for e in exploration.evaluations if e.accuracy >= floor]
     useful = useful or exploration.evaluations
-    waiting = near_front(useful, margin=0.01)
+    waiting = near_front(useful, margin=0.05)
     front = near_front(useful, margin=0.0)
-    queue = _spread(front, -(-count // 2))
+    queue = _spread(front, -(-count // 3))
+    judge = Judge(compensator.quantized.network, data)
+    exact = paired_drop(reference, judge.exact.correct)
     judged: list[FrontPoint] = []
     while len(judged) < count:
         if queue:
@@ -135,16 +146,20 @@ def refine(
         waiting = [e for e in waiting if e.names != candidate.names]
         assignment = exploration.assignments[candidate.names]
         approximations = compensator.network(accelerator.multipliers(assignment), method)
-        correct = approximate_correct(compensator, approximations, data)
+        outcome = judge({name: bound(chosen) for name, chosen in approximations.items()})
+        drop = paired_drop(reference, outcome.correct)
         judged.append(
             FrontPoint(
                 assignment,
                 approximations,
-                float(correct.mean()),
+                float(outcome.correct.mean()),
                 candidate.relative_energy,
-                paired_drop(reference, correct),
+                drop,
+                outcome.divergence,
+                drop,
             )
         )
+        judged = _with_expectations(judged, exact)
         if progress is not None:
             progress(len(judged), count)
     kept = pareto([(p.accuracy, p.relative_energy) for p in judged])
@@ -152,9 +167,9 @@ def refine(
 
 
 def select(front: Sequence[FrontPoint], max_drop: float, *, z: float = CONFIDENCE) -> int:
-    """Index of the cheapest plan whose drop stays within `max_drop`, by its upper confidence bound
-    (mean + z standard errors); when none does, the one with the smallest bound."""
-    bounds = [point.drop.upper_bound(z) for point in front]
+    """Index of the cheapest plan whose expected drop stays within `max_drop`, by its upper confidence
+    bound (mean + z standard errors); when none does, the one with the smallest bound."""
+    bounds = [point.expected.upper_bound(z) for point in front]
     allowed = [i for i, bound in enumerate(bounds) if bound <= max_drop]
     if not allowed:
         return int(np.argmin(bounds))

@@ -10,15 +10,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from alwann_c.errors import InputError
+from alwann_c.evaluation import Outcome
 
-Bools = npt.NDArray[np.bool_]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS evaluation (
-    names TEXT PRIMARY KEY, images INTEGER NOT NULL, correct BLOB NOT NULL
+    names TEXT PRIMARY KEY, images INTEGER NOT NULL, correct BLOB NOT NULL, divergence REAL NOT NULL
 );
 """
 
@@ -72,9 +71,9 @@ class SqliteMemory:
         rows = list(identity.items())
         self._connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?)", rows)
 
-    def get(self, names: tuple[str, ...]) -> Bools | None:
-        """Correctness of each image, if known."""
-        query = "SELECT images, correct FROM evaluation WHERE names = ?"
+    def get(self, names: tuple[str, ...]) -> Outcome | None:
+        """The outcome, if known."""
+        query = "SELECT images, correct, divergence FROM evaluation WHERE names = ?"
         try:
             row: Any = self._connection.execute(query, (json.dumps(names),)).fetchone()
         except sqlite3.DatabaseError as e:
@@ -84,13 +83,14 @@ class SqliteMemory:
         bits = np.unpackbits(np.frombuffer(row[1], np.uint8))
         if not 0 <= row[0] <= len(bits):
             raise InputError(f"{self.path}: damaged evaluation; delete the file and start again")
-        return bits[: row[0]].astype(bool)
+        return Outcome(bits[: row[0]].astype(bool), float(row[2]))
 
-    def put(self, names: tuple[str, ...], correct: Bools) -> None:
+    def put(self, names: tuple[str, ...], outcome: Outcome) -> None:
         """Stores an evaluation durably."""
-        row = (json.dumps(names), len(correct), np.packbits(correct).tobytes())
+        bits = np.packbits(outcome.correct).tobytes()
+        row = (json.dumps(names), len(outcome.correct), bits, outcome.divergence)
         try:
-            self._connection.execute("INSERT OR REPLACE INTO evaluation VALUES (?, ?, ?)", row)
+            self._connection.execute("INSERT OR REPLACE INTO evaluation VALUES (?, ?, ?, ?)", row)
         except sqlite3.DatabaseError as e:
             raise InputError(f"{self.path}: cannot store an evaluation: {e}") from e
 
