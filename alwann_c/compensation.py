@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import (
+    RUNGS,
     Coding,
     Compensation,
     FitOptions,
@@ -47,23 +48,23 @@ class Effort:
     """How much data and work a fit may use.
 
     `rows`: sampled output pixels to fit on, at least `rows / 4` of a layer with many channels
-    (`rows * channels` is held near `rows * 32`); `sweeps` of joint reconstruction; `keep_own`: the
-    layer's own coding competes with the one chosen for the table.
+    (`rows * channels` is held near `rows * 32`); `sweeps` of joint reconstruction; `every`
+    tuning competes, or the best ones alone (see `FitOptions`).
     """
 
     rows: int
     sweeps: int
-    keep_own: bool = True
+    every: bool = True
 
     def rows_of(self, spec: ConvSpec) -> int:
         """Rows for one layer."""
         return max(self.rows // 4, min(self.rows, self.rows * 32 // spec.out_channels))
 
 
-QUICK = Effort(rows=16_384, sweeps=1, keep_own=False)
+QUICK = Effort(rows=16_384, sweeps=1, every=False)
 """For the search, which fits every layer on every multiplier."""
 
-THOROUGH = Effort(rows=65_536, sweeps=3)
+THOROUGH = Effort(rows=65_536, sweeps=6)
 """For the plans of the front."""
 
 FIT_IMAGES = 512
@@ -189,10 +190,13 @@ class Compensator:
         data: LayerData,
         effort: Effort,
     ) -> Compensation:
+        options = RUNGS.get(method, FitOptions())
         coding: Coding = self.quantized.scheme.weights
-        if self.quantized.model.is_quantized:
-            coding = "own"  # what the file says is kept
-        options = FitOptions(effort.sweeps, coding, effort.keep_own)
+        if options.coding == "own" or self.quantized.model.is_quantized:
+            coding = "own"  # what a quantized file says is kept
+        options = replace(options, coding=coding, sweeps=min(options.sweeps, effort.sweeps))
+        if not effort.every:
+            options = replace(options, tunings=("variance",), keep_own=False)
         # BLAS threads and TVM's would fight for the same cores
         with threadpool_limits(1, "blas"):
             return compensate_layer(layer, multiplier, method, data, options)
@@ -228,7 +232,7 @@ class Compensator:
                 continue
             layer, multiplier = self.quantized.layers[name], multipliers[name]
             prefix = (*prefix, name, multiplier.name, multiplier.content_hash)
-            if method != "full" or multiplier.is_exact:
+            if method not in RUNGS or multiplier.is_exact:
                 chosen[name] = self.cached(name, multiplier, method).approximation
             elif prefix in self._prefixes:
                 chosen[name] = self._prefixes[prefix]

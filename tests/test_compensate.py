@@ -26,8 +26,8 @@ from alwann_c.passes.compensate import (
     targets_at,
 )
 from alwann_c.passes.compensate.data import output_gap
+from alwann_c.passes.compensate.fit import simple_tunings, with_weight
 from alwann_c.passes.compensate.joint import reconstruct
-from alwann_c.passes.compensate.ladder import simple_tunings, with_weight
 from alwann_c.passes.compensate.tuning import alwann_map
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import quantize

@@ -109,8 +109,8 @@ def demo(arguments: Any, console: Console) -> int:
             options=replace(
                 _options(arguments, 0.01),
                 refine=5,
-                quick=Effort(rows=8_192, sweeps=1, keep_own=False),
-                thorough=Effort(rows=32_768, sweeps=2, keep_own=False),
+                quick=Effort(rows=8_192, sweeps=1, every=False),
+                thorough=Effort(rows=32_768, sweeps=2, every=False),
             ),
             command="alwann-c demo",
             say=console.progress,

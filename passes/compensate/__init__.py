@@ -5,18 +5,13 @@ All of it is free in hardware: weight codes, biases and per-channel scales chang
 
 from alwann_c.passes.compensate.coding import recode, table_aware_coding
 from alwann_c.passes.compensate.data import LayerData, ResidualFactory, Rows, TapResidual
-from alwann_c.passes.compensate.ladder import (
-    METHODS,
-    Coding,
-    Compensation,
-    FitOptions,
-    Method,
-    compensate_layer,
-)
+from alwann_c.passes.compensate.fit import Coding, Compensation, FitOptions
+from alwann_c.passes.compensate.ladder import METHODS, RUNGS, Method, compensate_layer
 from alwann_c.passes.compensate.sampling import draw_pixels, patches_at, targets_at
 
 __all__ = [
     "METHODS",
+    "RUNGS",
     "Coding",
     "Compensation",
     "FitOptions",

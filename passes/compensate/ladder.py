@@ -1,195 +1,50 @@
-"""The compensation methods, one layer at a time.
+"""The compensation methods, a ladder of rungs, one layer at a time.
 
 - `none`: the multiplier alone.
-- `alwann`: the paper's weight mapping.
-- `full`: for every output channel the best of several tunings (absolute, squared and variance
-  criterion, joint reconstruction), in the layer's own coding and in one chosen for the table, judged
-  by the output error on calibration images they were not fitted on, with an empirical correction of
-  scale and bias.
+- `alwann`: the paper's weight mapping (arXiv 1907.07229).
+- `histogram`: the same mapping weighted by the layer's activation histogram.
+- `variance`: per tap the code with the least variance of the error under the tap's histogram.
+- `bias`: and the mean error of every channel subtracted.
+- `scale`: and the slope of least squares, where held-back images gain by it.
+- `joint`: and the codes of a filter chosen together against the layer's real inputs.
+- `coding`: and scale and zero point of every filter chosen for the table.
+- `full`: of all tunings, in the layer's own coding and in the one chosen, for every channel the best
+  on calibration images they were not fitted on, with scale and bias corrected.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-
-from alwann_c.passes.approximate import LayerApproximation, uncompensated
+from alwann_c.passes.approximate import uncompensated
 from alwann_c.passes.compensate import tuning
-from alwann_c.passes.compensate.coding import table_aware_coding
-from alwann_c.passes.compensate.data import Gap, LayerData, Rows, group_codes, output_gap
-from alwann_c.passes.compensate.joint import reconstruct
+from alwann_c.passes.compensate.data import LayerData, output_gap
+from alwann_c.passes.compensate.fit import (
+    Compensation,
+    FitOptions,
+    fit_layer,
+    relative_error,
+    with_weight,
+)
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.targets import Multiplier
 
-Method = Literal["none", "alwann", "full"]
+Method = Literal[
+    "none", "alwann", "histogram", "variance", "bias", "scale", "joint", "coding", "full"
+]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-Coding = Literal["own", "per-tensor", "per-channel"]
-"""Which weight scales and zero points `full` may change for a table: none, one for all channels,
-one for each."""
-
-Codes = npt.NDArray[np.uint8]
-Float64 = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What `full` may do.
-
-    `sweeps`: passes of joint reconstruction over the taps, 0 for none. `keep_own`: whether the
-    layer's own coding competes with the one chosen for the table.
-    """
-
-    sweeps: int = 3
-    coding: Coding = "per-channel"
-    keep_own: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Compensation:
-    """A fitted layer, the tuning that won on most channels, and its error on held-back rows.
-
-    `error` is the mean squared output error relative to the variance of the wanted output.
-    """
-
-    approximation: LayerApproximation
-    tuning: str
-    error: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """Tuned weights in a coding; `spread` [n]: variance of the output error on held-back rows."""
-
-    tuning: str
-    layer: LayerCodes
-    weight: Codes
-    spread: Float64
-
-
-def with_weight(
-    layer: LayerCodes,
-    multiplier: Multiplier,
-    weight: Codes,
-    correction: npt.NDArray[np.int32] | None = None,
-) -> LayerApproximation:
-    """The layer on `multiplier` with tuned codes, its bias shifted by `correction` [n]."""
-    codes = weight.reshape(layer.weight.shape)
-    return LayerApproximation(layer, multiplier, codes, layer.offset(correction), layer.scale)
-
-
-def _relative(layer: LayerCodes, squares: Float64, data: LayerData) -> float:
-    """Mean of squared accumulator errors [n], in output units, relative to the output variance."""
-    return float(np.mean(squares * layer.scale.astype(np.float64) ** 2)) / data.variance
-
-
-def simple_tunings(layer: LayerCodes, multiplier: Multiplier, data: LayerData) -> dict[str, Codes]:
-    """Tuned weights by criterion; see `alwann_c.passes.compensate.tuning`."""
-    spec, signed, table = layer.spec, layer.signed, multiplier.table
-    overall = data.fit.histograms.mean(axis=(0, 1))
-    mapping = tuning.absolute_error_map(table, overall, signed=signed)
-    found = {"original": layer.weight, "histogram": tuning.apply_map(layer.weight, mapping)}
-    pairs = [
-        tuning.moment_codes(
-            group_codes(layer, layer.weight, g), table, data.fit.histograms[g], signed=signed
-        )
-        for g in range(spec.groups)
-    ]
-    for i, name in enumerate(("squared", "variance")):
-        stacked = np.stack([pair[i] for pair in pairs], axis=1)
-        found[name] = stacked.reshape(layer.weight.shape)
-    return found
-
-
-def _candidates(
-    layer: LayerCodes, multiplier: Multiplier, data: LayerData, sweeps: int
-) -> list[_Candidate]:
-    """Every tuning in one coding. The mean of the error is left to the bias correction."""
-
-    def candidate(name: str, codes: Codes) -> _Candidate:
-        gap = output_gap(layer, codes, multiplier.table, data.choose, data.residual)
-        return _Candidate(name, layer, codes, gap.variance * layer.scale.astype(np.float64) ** 2)
-
-    tunings = simple_tunings(layer, multiplier, data)
-    found = [candidate(name, codes) for name, codes in tunings.items()]
-    if sweeps > 0:
-        start = _assembled(found).weight
-        joint = reconstruct(layer, multiplier.table, data, start, sweeps=sweeps)
-        found.append(candidate("joint", joint))
-    return found
-
-
-def _assembled(candidates: Sequence[_Candidate]) -> _Candidate:
-    """Of every channel the best candidate; the first one of equals."""
-    best = np.stack([c.spread for c in candidates]).argmin(axis=0)
-    channels = np.arange(len(best))
-
-    def taken(part: Callable[[_Candidate], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        stacked = np.stack([part(c) for c in candidates])
-        return np.ascontiguousarray(np.moveaxis(stacked[best, ..., channels], 0, -1))
-
-    layer = dataclasses.replace(
-        candidates[0].layer,
-        weight=taken(lambda c: c.layer.weight),
-        weight_zero_point=taken(lambda c: c.layer.weight_zero_point),
-        weight_scale=taken(lambda c: c.layer.weight_scale),
-        bias=taken(lambda c: c.layer.bias),
-    )
-    most = candidates[int(np.bincount(best).argmax())].tuning
-    return _Candidate(most, layer, taken(lambda c: c.weight), taken(lambda c: c.spread))
-
-
-def _corrected(best: _Candidate, multiplier: Multiplier, data: LayerData) -> Compensation:
-    """Corrects scale and bias.
-
-        scale'[n] = alpha * scale[n],  alpha = cov(wanted, produced) / var(produced)
-        correction[n] = round(mean(wanted) / alpha - mean(produced))   in accumulator units
-
-    alpha, the slope of least squares on the rows to fit, is kept on the channels where it lessens
-    the error on held-back rows, and is 1 on the others.
-    """
-
-    def gap_on(rows: Rows) -> Gap:
-        return output_gap(best.layer, best.weight, multiplier.table, rows, data.residual)
-
-    fit, choose = gap_on(data.fit), gap_on(data.choose)
-    slope = fit.slope()
-    slope = np.where(choose.scaled_variance(slope) < choose.variance, slope, 1.0)
-    mean = fit.wanted_mean / slope - (fit.wanted_mean - fit.mean)
-    correction = np.clip(np.rint(mean), -(2**30), 2**30).astype(np.int32)
-    fitted = with_weight(best.layer, multiplier, best.weight, correction)
-    fitted = dataclasses.replace(fitted, scale=(fitted.scale * slope).astype(np.float32))
-    error = _relative(best.layer, choose.scaled_variance(slope), data)
-    return Compensation(fitted, best.tuning, error)
-
-
-def fit_layer(
-    layer: LayerCodes, multiplier: Multiplier, data: LayerData, options: FitOptions
-) -> Compensation:
-    """`full` compensation of one layer.
-
-    Tunings and codings compete, channel by channel, by the variance of the output error on rows
-    they were not fitted on. Scale and bias are corrected last, see `_corrected`.
-    """
-    candidates = []
-    if options.coding == "own" or options.keep_own:
-        candidates += _candidates(layer, multiplier, data, options.sweeps)
-    if options.coding != "own":
-        per_channel = options.coding == "per-channel"
-        coded = table_aware_coding(layer, multiplier, data.fit.histograms, per_channel=per_channel)
-        recoded = _candidates(coded, multiplier, data, options.sweeps)
-        if options.coding == "per-tensor" and candidates:
-            own, other = _assembled(candidates), _assembled(recoded)
-            candidates = recoded if other.spread.sum() < own.spread.sum() else candidates
-        else:
-            candidates += recoded
-    best = _assembled(candidates)
-    return _corrected(best, multiplier, data)
+_VARIANCE = FitOptions(("variance",), 0, "own", "none", keep_own=False)
+RUNGS: dict[Method, FitOptions] = {
+    "histogram": FitOptions(("histogram",), 0, "own", "none", keep_own=False),
+    "variance": _VARIANCE,
+    "bias": FitOptions(("variance",), 0, "own", "bias", keep_own=False),
+    "scale": FitOptions(("variance",), 0, "own", "scale", keep_own=False),
+    "joint": FitOptions(("variance",), coding="own", keep_own=False),
+    "coding": FitOptions(("variance",), keep_own=False),
+    "full": FitOptions(),
+}
+"""Rungs that look at calibration images."""
 
 
 def compensate_layer(
@@ -199,15 +54,16 @@ def compensate_layer(
     data: LayerData,
     options: FitOptions | None = None,
 ) -> Compensation:
-    """One layer on one multiplier. Deterministic; no labels.
+    """One layer on one multiplier; `options` instead of those of the rung. Deterministic; no
+    labels.
 
     Exact multipliers are left alone whatever the method.
     """
-    if method == "full" and not multiplier.is_exact:
-        return fit_layer(layer, multiplier, data, options or FitOptions())
+    if method in RUNGS and not multiplier.is_exact:
+        return fit_layer(layer, multiplier, data, options or RUNGS[method])
     chosen = uncompensated(layer, multiplier)
     if method == "alwann" and not multiplier.is_exact:
         mapping = tuning.alwann_map(multiplier.table, signed=layer.signed)
         chosen = with_weight(layer, multiplier, tuning.apply_map(layer.weight, mapping))
     gap = output_gap(layer, chosen.weight, multiplier.table, data.choose, data.residual)
-    return Compensation(chosen, method, _relative(layer, gap.variance + gap.mean**2, data))
+    return Compensation(chosen, method, relative_error(layer, gap.variance + gap.mean**2, data))
