@@ -16,7 +16,7 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.dot import DotUnit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
-from alwann_c.codegen.cpu.low_rank import MAX_TERMS
+from alwann_c.codegen.low_rank import MAX_TERMS
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.padding import SMALL
 from alwann_c.codegen.cpu.permute import LANES, pick
