@@ -139,10 +139,21 @@ def check(spec: ConvSpec, arrays: list[Any], unit: MatrixUnit) -> gpu.MatrixForm
     return made.form
 
 
-@pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("table", TABLES)
-def test_equals_the_reference(unit: str, shape: str, table: str) -> None:
+CASES = [
+    (unit, shape, table)
+    for unit in UNITS
+    for shape in SHAPES
+    for table in TABLES
+    if unit == "plain" or (table in ("exact", "five") and shape != "few")
+]
+
+
+@pytest.mark.parametrize(("unit", "shape", "table"), CASES)
+def test_equals_the_reference(
+    unit: str, shape: str, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if unit != "plain":  # PoCL takes minutes for dozens of barriers
+        monkeypatch.setattr(emit, "unrolled", emit.serial)
     index = list(SHAPES).index(shape) + list(TABLES).index(table)
     signed = index % 3 == 1
     spec = replace(SHAPES[shape], signed=signed, epilogue=EPILOGUES[index % 4])
