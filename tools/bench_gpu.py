@@ -1,7 +1,7 @@
 """Time the GPU kernels on this machine's NVIDIA GPU: `make bench-gpu`.
 
-3x3 convolutions of CIFAR ResNets, 250 images: on product panels (making them included), and on tables of 1
-and 4 terms. Before a kernel is timed its output is compared with the numpy reference on 2 images.
+3x3 convolutions of CIFAR ResNets, 250 images: on product panels (making them included), and on tables
+of 1 and 4 terms. Before a kernel is timed its output is compared with the numpy reference on 2 images.
 """
 
 from __future__ import annotations

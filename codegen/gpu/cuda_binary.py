@@ -39,7 +39,9 @@ def compile_cuda(source: str, arch: str) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         text, binary = Path(name) / "kernels.cu", Path(name) / "kernels.fatbin"
         text.write_text(source, encoding="utf-8")
-        codes = [f"-gencode=arch=compute_{version},code={kind}_{version}" for kind in ("sm", "compute")]
+        codes = [
+            f"-gencode=arch=compute_{version},code={kind}_{version}" for kind in ("sm", "compute")
+        ]
         command = [nvcc, "-fatbin", *FLAGS, *codes, "-o", str(binary), str(text)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

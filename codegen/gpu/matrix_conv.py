@@ -15,8 +15,8 @@ import tvm
 from alwann_c.codegen.gpu import emit
 from alwann_c.codegen.gpu.emit import Buffer, Expr, Kind, T
 from alwann_c.codegen.gpu.matrix_operands import CHUNK, CODES, MatrixForm, columns_of, packed_shape
-from alwann_c.codegen.gpu.units import COLUMNS, MatrixUnit
 from alwann_c.codegen.gpu.operands import Operands
+from alwann_c.codegen.gpu.units import COLUMNS, MatrixUnit
 from alwann_c.ir.spec import ConvSpec
 
 THREADS = 128
@@ -24,14 +24,15 @@ WARP = 32
 PIXELS = 128
 """Output pixels of a block."""
 _WARP_PIXELS = PIXELS * WARP // THREADS
-_SLACK = 4
+SLACK = 4
+"""Words by which a line of shared memory is longer than what it holds."""
 _OUTSIDE = -(1 << 14) << 16
 """Corner of a pixel that does not exist: far above its image."""
 
 
 def shared_bytes(spec: ConvSpec, form: MatrixForm) -> int:
     """Shared memory of a block."""
-    lines = (PIXELS + columns_of(spec)) * (form.words + _SLACK)
+    lines = (PIXELS + columns_of(spec)) * (form.words + SLACK)
     return 4 * (lines + 2 * PIXELS + (0 if form.flip is not None else form.parts * CODES))
 
 
@@ -68,7 +69,7 @@ class _Block:
     @property
     def line(self) -> int:
         """Words from one row of shared memory to the next."""
-        return self.form.words + _SLACK
+        return self.form.words + SLACK
 
     def emit(self) -> None:
         columns = columns_of(self.operands.spec)

@@ -101,10 +101,9 @@ def _factors(terms: Terms, weight: Int64, zero: Int64) -> tuple[Int64, Int64] | 
         if rest.any():  # the linear term twice
             factors = np.concatenate([first[None], rest[None], factors[1:]])
             source = np.concatenate([source[:1], source])
-    used = factors.any(axis=(1, 2))
-    used[0] |= not used.any()
+    used = [r for r, term in enumerate(factors) if term.any()] or [0]
     factors, source = factors[used], source[used]
-    fits = len(factors) <= MAX_TERMS and -128 <= factors.min() and factors.max() <= 127
+    fits = len(factors) <= MAX_TERMS and factors.min() >= -128 and factors.max() <= 127
     return (factors, source) if fits else None
 
 
@@ -132,7 +131,7 @@ def matrix_operands(
     terms = factorise(table, spec.signed)
     if terms is None:
         return None
-    codes = weight.reshape(-1, spec.out_channels)
+    codes = weight.reshape(-1, spec.out_channels).astype(np.int64)
     found = _factors(terms, codes, weight_zero_point.astype(np.int64))
     if found is None:
         return None

@@ -9,7 +9,6 @@ from alwann_c.codegen.gpu import emit
 from alwann_c.codegen.gpu.emit import Arithmetic, Buffer, Expr, Kind, T
 from alwann_c.ir.spec import ConvSpec
 
-
 Declared = tuple[str, tuple[int, ...], str]
 """Name, shape and type of a parameter."""
 

@@ -54,12 +54,17 @@ class MatrixUnit:
         """Row and column of a total."""
         return group + 8 * (index // 2), 2 * member + index % 2
 
-    def multiply(self, totals: Buffer, at: Expr, lefts: Buffer, first: Expr, rights: Buffer) -> None:
+    def multiply(
+        self, totals: Buffer, at: Expr, lefts: Buffer, first: Expr, rights: Buffer
+    ) -> None:
         """`totals[at + i] += ` the tile's products; `lefts` from `first` on, all of `rights`."""
         if self.words > 1:
             operands = (T.address_of(b[i]) for b, i in ((totals, at), (lefts, first)))
             call = T.cuda.func_call(
-                f"alwann_{self.name}", *operands, T.address_of(rights[0]), source_code=self._source()
+                f"alwann_{self.name}",
+                *operands,
+                T.address_of(rights[0]),
+                source_code=self._source(),
             )
             I.evaluate(call)
             return

@@ -20,8 +20,10 @@ from alwann_c.builder import build
 from alwann_c.codegen import gpu
 from alwann_c.codegen.build import SOURCES, check_tools, device_source, write_source
 from alwann_c.codegen.device import resolve_device, why_not_here
+from alwann_c.codegen.gpu import units
 from alwann_c.codegen.gpu.cuda_binary import compile_cuda, with_binaries
-from alwann_c.codegen.gpu.matrix_conv import shared_bytes
+from alwann_c.codegen.gpu.matrix_conv import SLACK, shared_bytes
+from alwann_c.codegen.gpu.matrix_operands import MatrixForm
 from alwann_c.errors import InputError
 from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
 from alwann_c.targets import exact_products
@@ -77,6 +79,21 @@ KERNELS: dict[str, tuple[Callable[[str], Any], int]] = {
 }
 
 
+@pytest.mark.parametrize("terms", range(1, 7))
+@pytest.mark.parametrize("unit", [units.AMPERE, units.TURING, units.DP4A], ids=lambda u: u.name)
+def test_reads_of_shared_memory_have_no_conflicts(unit: units.MatrixUnit, terms: int) -> None:
+    """The lanes of a warp ask every bank for at most one word."""
+    line = MatrixForm(terms, None).words + SLACK
+    registers = [(unit.left, i) for i in range(unit.lefts)]
+    registers += [(unit.right, i) for i in range(unit.rights)]
+    for place, index in registers:
+        words = set()
+        for lane in range(32):
+            row, word = (int(part) for part in place(index, lane // 4, lane % 4))
+            words.add(row * line + word)
+        assert len({word % 32 for word in words}) == len(words)
+
+
 def dump(what: str, file: Path) -> str:
     command = [str(cuobjdump()), what, str(file)]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -99,9 +116,7 @@ def test_resources(tmp_path: Path, kernel: str, arch: str) -> None:
         for key, value in re.findall(r"([A-Z]+):(\d+)", dump("--dump-resource-usage", binary))
     }
     assert used["STACK"] == used["LOCAL"] == 0  # the sums stay in registers
-    blocks = min(
-        REGISTERS // (-(-used["REG"] // 8) * 8 * threads), SHARED[arch] // used["SHARED"]
-    )
+    blocks = min(REGISTERS // (-(-used["REG"] // 8) * 8 * threads), SHARED[arch] // used["SHARED"])
     assert blocks >= (1 if kernel == "panels" else 2)
     assert 0.9 * shared < used["SHARED"] <= shared + 1024  # the driver keeps a KiB for itself
     text = dump("--dump-ptx", binary)
