@@ -118,11 +118,6 @@ def test_layer_of_every_kind(tmp_path: Path, name: str) -> None:
 def test_layers_in_verilator(tmp_path: Path, name: str) -> None:
     layer, outputs = layer_of(tmp_path, name)
     assert simulate(layer, "layer", "verilator") == f"PASS: {outputs} outputs"
-    words = (layer / "output.hex").read_text().split()
-    words[3] = f"{int(words[3], 16) ^ 1:08x}"
-    (layer / "output.hex").write_text("\n".join(words) + "\n")
-    with pytest.raises(InputError, match="outputs differ"):
-        simulate(layer, "layer", "verilator")
 
 
 @needs_verilator

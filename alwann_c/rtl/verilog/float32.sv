@@ -74,14 +74,15 @@ package float32;
   endfunction
 
   function automatic logic [31:0] add(input logic [31:0] a, input logic [31:0] b);
-    logic [31:0] greater, lesser;
+    logic [31:0] greater;
+    logic [30:0] lesser;
     logic [27:0] x, y, sum;
     logic signed [11:0] exponent;
     logic [7:0] distance;
     logic sticky;
     begin
       greater = a[30:0] >= b[30:0] ? a : b;
-      lesser = a[30:0] >= b[30:0] ? b : a;
+      lesser = a[30:0] >= b[30:0] ? b[30:0] : a[30:0];
       exponent = $signed({4'd0, greater[30:23]});
       distance = greater[30:23] - lesser[30:23];
       x = {2'b01, greater[22:0], 3'd0};
