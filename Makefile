@@ -38,7 +38,7 @@ test-gpu: $(STAMP) ## GPU kernels through PoCL and nvcc, and on a GPU where ther
 	$(BIN)/python -m pytest tests/gpu
 
 bench-gpu: $(STAMP) ## GPU kernels timed on this machine's NVIDIA GPU
-	$(BIN)/python tools/bench_gpu.py
+	@$(BIN)/python tools/bench_gpu.py
 
 reproduce: $(STAMP) ## the tables of the README (needs ../shared; takes an hour)
 	$(BIN)/python tools/reproduce.py

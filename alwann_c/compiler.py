@@ -14,7 +14,7 @@ import numpy as np
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.atomic import output_folder
 from alwann_c.builder import build, make_plan
-from alwann_c.codegen.build import resolve_device
+from alwann_c.codegen.build import check_tools, resolve_device
 from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
 from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.errors import InputError
@@ -259,7 +259,7 @@ def compile_model(
     for name, data in sets.items():
         data.check(network.input_shape, network.classes, need_labels=name != "calibration")
     bind(aim, library)
-    resolve_device(device)
+    check_tools(resolve_device(device))
     folder = output_folder(Path(output))
     with clock.stage("calibrate"):
         scheme = QuantizationScheme(signed=aim.operands.signed)

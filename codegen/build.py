@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -16,13 +15,14 @@ import tvm
 
 from alwann_c.atomic import replacing, write_text
 from alwann_c.codegen.device import foreign_triple, is_gpu, resolve_device
+from alwann_c.codegen.gpu.cuda_binary import compile_cuda, pack_imports, use_exact_nvcc
 from alwann_c.codegen.lower import lower
 from alwann_c.codegen.machine import use_all_cores, without_native_warnings
 from alwann_c.codegen.parallel_build import compile_lowered
 from alwann_c.codegen.portable import lower_portable
 from alwann_c.errors import InputError
 
-__all__ = ["c_source", "compile_module", "device_source", "export", "resolve_device"]
+__all__ = ["c_source", "check_tools", "compile_module", "device_source", "export", "resolve_device"]
 
 _COMPILERS = ("g++", "clang++", "c++", "gcc", "clang", "cc")
 
@@ -38,8 +38,8 @@ def compile_module(mod: tvm.IRModule, target: tvm.target.Target) -> Any:
     if target.kind.name == "llvm":
         return compile_lowered(lower(mod, target), target)
     lowered = lower_portable(mod, target)
-    if target.kind.name == "cuda":  # TVM asks for approximate arithmetic otherwise
-        os.environ.setdefault("TVM_CUDA_NVCC_NO_FAST_MATH", "1")
+    if target.kind.name == "cuda":
+        use_exact_nvcc()
     try:
         return tvm.compile(lowered, target, relax_pipeline=None)
     except (RuntimeError, OSError, ValueError) as e:
@@ -116,15 +116,26 @@ def _linker(triple: str | None) -> Linker:
     )
 
 
+def check_tools(target: tvm.target.Target) -> None:
+    """Raises InputError when this machine cannot link for the target, or has no nvcc that knows its
+    architecture."""
+    _linker(foreign_triple(target))
+    if target.kind.name == "cuda":
+        compile_cuda("", str(target.attrs["arch"]))
+
+
 def export(executable: Any, path: Path, target: tvm.target.Target | None = None) -> str:
     """Links the executable into `path` (atomically); returns the file's SHA-256.
 
-    `target`: what it was compiled for; another machine's needs a cross compiler.
+    `target`: what it was compiled for; another machine's needs a cross compiler, CUDA needs nvcc.
     """
     link = _linker(None if target is None else foreign_triple(target))
+    options: dict[str, Any] = {}
+    if target is not None and target.kind.name == "cuda":
+        options["fpack_imports"] = pack_imports(str(target.attrs["arch"]))
     try:
         with replacing(path) as temporary, without_native_warnings():
-            executable.export_library(str(temporary), fcompile=link)
+            executable.export_library(str(temporary), fcompile=link, **options)
     except (OSError, RuntimeError) as e:
         raise InputError(f"{path}: cannot link the module: {str(e).splitlines()[0]}") from e
     return hashlib.sha256(path.read_bytes()).hexdigest()

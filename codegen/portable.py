@@ -20,12 +20,31 @@ from alwann_c.ir.spec import ConvSpec
 class _Kernels(Kernels):
     """Kernels for GPUs and for C."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, target: tvm.target.Target) -> None:
         super().__init__()
-        self.kind: Kind = kind
+        self.kind: Kind = target.kind.name
+        self.unit = gpu.matrix_unit(self.kind, str(target.attrs.get("arch", "")))
+
+    def _matrix(
+        self, builder: relax.BlockBuilder, spec: ConvSpec, call: relax.Call
+    ) -> relax.Expr | None:
+        """A layer whose table has few terms; None for others, and for run-time operands."""
+        args, count = list(call.args), 1 + len(ops.LAYER_OPERANDS)
+        if not all(isinstance(arg, tvm.ir.GenericConst) for arg in args[1:5]):
+            return None
+        made = gpu.matrix_operands(spec, *(arg.value.numpy() for arg in args[1:5]))
+        if made is None:
+            return None
+        constants = [relax.const(array) for array in (made.packed, made.lefts, made.offset)]
+        make = lambda: gpu.matrix_primfunc(spec, made.form, self.kind, self.unit)  # noqa: E731
+        operands = [args[0], *constants, args[count - 1], *args[count:]]
+        return self.call(builder, ("alwann_matrix", spec, made.form), make, operands, call.ty)
 
     def _layer(self, builder: relax.BlockBuilder, spec: ConvSpec, call: relax.Call) -> relax.Expr:
         args = list(call.args)
+        matrix = None if self.kind == "c" else self._matrix(builder, spec, call)
+        if matrix is not None:
+            return matrix
         tiles = None if self.kind == "c" else gpu.tiles_of(spec)
         if tiles is None:
             make = lambda: gpu.direct_primfunc(spec, self.kind)  # noqa: E731
@@ -58,12 +77,12 @@ class _Kernels(Kernels):
         return self.call(builder, key, make, list(call.args), call.ty)
 
 
-def kernel_passes(kind: Kind) -> list[tvm.transform.Pass]:
+def kernel_passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
     """Every operator becomes a call of a scheduled TIR function; runs inside `with target`.
 
     Reductions of TVM's operators stay in one thread, in order: another order would round otherwise.
     """
-    kernels = _Kernels(kind)
+    kind, kernels = target.kind.name, _Kernels(target)
     own = {
         ops.CONV2D: kernels.conv2d,
         ops.QUANTIZE: kernels.quantize,
@@ -89,7 +108,7 @@ def lower_portable(mod: tvm.IRModule, target: tvm.target.Target) -> tvm.IRModule
     finalize = gpu_pipeline.finalize_passes if is_gpu(target) else cpu_pipeline.finalize_passes
     passes = tvm.transform.Sequential(
         [
-            *kernel_passes(target.kind.name),
+            *kernel_passes(target),
             relax.transform.ToNonDataflow(),
             relax.transform.RemovePurityChecking(),
             relax.transform.CallTIRRewrite(),

@@ -32,11 +32,12 @@ MAX_SCALE_EXPONENT = 60
 """Scales outside 2^-60 .. 2^60 could leave the range `float32.sv` computes in."""
 
 _MAKEFILE = """\
-# make: simulates every multiplier and every layer with Icarus Verilog; SIM=verilator is faster.
-SIM ?= iverilog
+# make: simulates every multiplier and every layer, with Icarus Verilog where it is installed;
+# make SIM=verilator: with Verilator; make lint: what Verilator warns of in every layer's mac_tile.
+SIM ?= $(if $(shell command -v iverilog),iverilog,verilator)
 LAYERS := {layers}
 MULTIPLIERS := {multipliers}
-.PHONY: all $(LAYERS) $(MULTIPLIERS)
+.PHONY: all lint $(LAYERS) $(MULTIPLIERS)
 all: $(MULTIPLIERS) $(LAYERS)
 ifeq ($(SIM),verilator)
 options = --binary --timing -Wno-fatal -Wno-lint --top-module $(1)_tb -o sim
@@ -44,6 +45,9 @@ run = verilator $(options) -f $(1).f >/dev/null && obj_dir/sim
 else
 run = iverilog -g2012 -s $(1)_tb -o sim.vvp -c $(1).f && vvp -n sim.vvp
 endif
+lint:
+\tset -e; for layer in $(LAYERS); do (cd layers/$$layer && \\
+\t  verilator --lint-only -Wall --timing --top-module mac_tile -f layer.f); done
 $(LAYERS):
 \tcd layers/$@ && $(call run,layer)
 $(MULTIPLIERS):

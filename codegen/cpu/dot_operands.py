@@ -16,11 +16,11 @@ from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.dot import DotUnit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
-from alwann_c.codegen.cpu.low_rank import MAX_TERMS
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.padding import SMALL
 from alwann_c.codegen.cpu.permute import LANES, pick
 from alwann_c.codegen.cpu.table import CODES, PreparedTable
+from alwann_c.codegen.low_rank import MAX_TERMS
 
 SLACK = 64
 """Elements that may be read past the end of the activations."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import tvm
 
-from alwann_c.codegen.cpu.low_rank import MAX_TERMS
 from alwann_c.codegen.cpu.machine import Machine
+from alwann_c.codegen.low_rank import MAX_TERMS
 from alwann_c.ir.spec import ConvSpec
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from alwann_c.codegen.cpu import emit
 from alwann_c.codegen.cpu.emit import Buffer, Expr
-from alwann_c.codegen.cpu.low_rank import MAX_TERMS, factorise
+from alwann_c.codegen.low_rank import MAX_TERMS, factorise
 from alwann_c.targets.multiplier import exact_products
 
 CODES = 256

@@ -124,7 +124,14 @@ def conv2d_primfunc(spec: ConvSpec, tiles: Tiles, kind: Kind) -> tvm.tirx.PrimFu
     `direct_primfunc`."""
 
     def body() -> None:
-        operands = Operands.declare(spec, kind, tiles.panels_shape(spec))
+        operands = Operands.declare(
+            spec,
+            kind,
+            [
+                ("panels", tiles.panels_shape(spec), "int32"),
+                ("weight_zero_point", (spec.out_channels,), "int32"),
+            ],
+        )
         blocks = (operands.pixels + (tiles.pixels - 1)) // tiles.pixels
         with emit.threads(
             blockIdx_x=blocks, blockIdx_y=tiles.blocks, threadIdx_x=tiles.threads
@@ -165,7 +172,7 @@ def _block(operands: Operands, tiles: Tiles, first: Expr, side: Expr, thread: Ex
         with emit.unrolled(CODES // tiles.rows) as part:
             code = part * tiles.rows + row
             source = (tap * CODES + code) * tiles.row + side * tiles.words + lane
-            emit.store(panel, code * tiles.words + lane, operands.products[source])
+            emit.store(panel, code * tiles.words + lane, operands.inputs["panels"][source])
         emit.barrier()
         with emit.unrolled(tiles.repeats) as index:
             code = codes[row + index * tiles.rows]
@@ -185,4 +192,5 @@ def _block(operands: Operands, tiles: Tiles, first: Expr, side: Expr, thread: Ex
         for odd in range(2):
             inside = T.And(first + slot < operands.pixels, channel + odd < spec.out_channels)
             with emit.when(inside):
-                operands.write(first + slot, channel + odd, sums[2 * index + odd], totals[slot])
+                fix = operands.correction(channel + odd, totals[slot])
+                operands.write(first + slot, channel + odd, sums[2 * index + odd] + fix)

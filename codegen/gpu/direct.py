@@ -6,7 +6,7 @@ import tvm
 
 from alwann_c.codegen.gpu import emit
 from alwann_c.codegen.gpu.emit import Expr, Kind, T
-from alwann_c.codegen.gpu.operands import Operands
+from alwann_c.codegen.gpu.operands import Operands, table_inputs
 from alwann_c.ir.spec import ConvSpec
 
 THREADS = 256
@@ -28,11 +28,11 @@ def _one_output(operands: Operands, at: Expr) -> None:
     with emit.serial(kh) as i, emit.serial(kw) as j, emit.serial(inputs) as c:
         y, x = row + i * spec.dilation[0], column + j * spec.dilation[1]
         code = emit.named(operands.code(y, x, image, first + c))
-        weight = operands.weight[((i * kw + j) * inputs + c) * n + channel]  # type: ignore[index]
-        product = operands.products[code * 256 + emit.i32(weight)]
+        weight = operands.inputs["weight"][((i * kw + j) * inputs + c) * n + channel]
+        product = operands.inputs["products"][code * 256 + emit.i32(weight)]
         emit.store(sums, 0, sums[zero] + product)
         emit.store(codes, 0, codes[zero] + emit.code_value(code, spec.signed))
-    operands.write(pixel, channel, sums[zero], codes[zero])
+    operands.write(pixel, channel, sums[zero] + operands.correction(channel, codes[zero]))
 
 
 def direct_primfunc(spec: ConvSpec, kind: Kind, name: str = "direct") -> tvm.tirx.PrimFunc:
@@ -40,7 +40,7 @@ def direct_primfunc(spec: ConvSpec, kind: Kind, name: str = "direct") -> tvm.tir
     a plain loop. Equal to `alwann_c.ir.reference.conv2d` bit for bit."""
 
     def body() -> None:
-        operands = Operands.declare(spec, kind)
+        operands = Operands.declare(spec, kind, table_inputs(spec))
         count = operands.pixels * spec.out_channels
         if kind == "c":
             with emit.serial(count) as at:

@@ -82,6 +82,12 @@ def named(value: Expr) -> Expr:
     return place[T.int32(0)]
 
 
+def word(buffer: Buffer, index: Expr) -> Expr:
+    """Four bytes of a uint8 buffer as an int32, the first one lowest; `index` is a multiple of 4."""
+    four = I.decl_buffer((buffer.shape[0] // 4,), "int32", data=buffer.data)
+    return four[index // 4]
+
+
 def barrier() -> None:
     """All threads of the block wait for each other and see each other's shared memory."""
     I.evaluate(T.tvm_storage_sync("shared"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import TABLES, exact_table
 
-from alwann_c.codegen.cpu.low_rank import MAX_TERMS, Terms, factorise
+from alwann_c.codegen.low_rank import MAX_TERMS, Terms, factorise
 from alwann_c.ir.reference import code_values
 
 CODES = np.arange(256, dtype=np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from tiny import Case, random_table
 
 from alwann_c.codegen import gpu
 from alwann_c.codegen.portable import lower_portable
+from alwann_c.compensation import bound
 from alwann_c.dataset import load_dataset
 from alwann_c.ir import reference
 from alwann_c.ir.interpret import interpret
 from alwann_c.ir.rewrite import apply
 from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
+from alwann_c.libraries import open_libraries
 from alwann_c.model import load
 from alwann_c.passes.approximate import Approximate, uncompensated
 from alwann_c.quantized import quantize
@@ -120,6 +123,31 @@ def test_whole_network(residual: Case) -> None:
     machine, _ = pocl.compile_for_pocl(lower_portable(module, pocl.OPENCL))
     got = machine["main"](tvm.runtime.tensor(images)).numpy()
     np.testing.assert_array_equal(got, interpret(module, images))
+
+
+def test_shipped_resnet8() -> None:
+    """Layers on the exact table, on one of 4 terms, and on one of many: all three kernels."""
+    with as_file(files("alwann_c") / "demo") as folder:
+        model = load(folder / "resnet8_cifar10.onnx")
+        data = load_dataset(folder / "calibration.toml")
+        quantized = quantize(model, data, images=64)
+    library = open_libraries(())
+    names = ("mul8u_exact", "mul8u_bam_h0v3", "mul8u_bam_h0v7")
+    chosen = {
+        name: uncompensated(layer, library.find(names[index % 3]))
+        for index, (name, layer) in enumerate(quantized.layers.items())
+    }
+    module = apply(Approximate(chosen), quantized.module)
+    lowered = lower_portable(module, pocl.OPENCL)
+    kernels = {str(name.name_hint).rstrip("0123456789") for name in lowered.get_global_vars()}
+    assert {"alwann_matrix", "alwann_panels", "alwann_conv2d"} <= kernels
+    images = data.images(0, 4)
+    machine, _ = pocl.compile_for_pocl(lowered)
+    got = machine["main"](tvm.runtime.tensor(images)).numpy()
+    operands = {name: bound(quantized.layers[name], a) for name, a in chosen.items()}
+    np.testing.assert_array_equal(got, quantized.network.run(images, operands))
+    one = machine["main"](tvm.runtime.tensor(images[:1])).numpy()  # any batch size
+    np.testing.assert_array_equal(one, got[:1])
 
 
 def test_resnet8(shared: Path) -> None:

@@ -1,6 +1,5 @@
 // Reads operand pairs of vectors.hex (a, b, sum, product, quotient, rounded a, from_int a; 7 words a
 // line) and compares the functions of package float32.
-`timescale 1ns / 1ns
 module float32_tb;
   localparam integer MAX = 1 << 20;
   logic [31:0] words[0:7*MAX-1];

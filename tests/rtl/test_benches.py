@@ -15,13 +15,18 @@ from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
 from alwann_c.rtl.golden import LayerVectors
 from alwann_c.rtl.layer import write_layer
 from alwann_c.rtl.multipliers import read_netlist, write_multiplier
-from alwann_c.rtl.simulate import simulate, simulator
+from alwann_c.rtl.simulate import Simulator, lint, simulate, simulators
 from alwann_c.targets import Multiplier
 from alwann_c.targets.netlist import Gate, Netlist, product_table
 from alwann_c.targets.verilog import netlist_verilog
 
 VERILOG = Path(__file__).parents[2] / "alwann_c" / "rtl" / "verilog"
-needs_simulator = pytest.mark.skipif(simulator() is None, reason="needs iverilog (Debian package)")
+needs_simulator = pytest.mark.skipif(
+    not simulators(), reason="needs iverilog or verilator (Debian packages)"
+)
+needs_verilator = pytest.mark.skipif(
+    "verilator" not in simulators(), reason="needs verilator (Debian package)"
+)
 
 CODE = Quantization(0.037, 3)
 SIGNED = Quantization(0.02, -5, True)
@@ -91,15 +96,34 @@ def lay_out(folder: Path, multiplier: Multiplier) -> Path:
     return layer
 
 
+def layer_of(folder: Path, name: str) -> tuple[Path, int]:
+    """The folder of a layer on a random table, and how many outputs it has."""
+    spec = SPECS[name]
+    multiplier = random_multiplier(4, signed=spec.signed)
+    layer = lay_out(folder, multiplier)
+    golden = vectors(spec, multiplier.table, np.random.default_rng(len(name)))
+    write_layer(golden, layer, f"../../multipliers/{multiplier.name}/{multiplier.name}.sv")
+    return layer, golden.output.size
+
+
 @needs_simulator
 @pytest.mark.parametrize("name", SPECS)
 def test_layer_of_every_kind(tmp_path: Path, name: str) -> None:
-    spec = SPECS[name]
-    multiplier = random_multiplier(4, signed=spec.signed)
-    layer = lay_out(tmp_path, multiplier)
-    golden = vectors(spec, multiplier.table, np.random.default_rng(len(name)))
-    write_layer(golden, layer, f"../../multipliers/{multiplier.name}/{multiplier.name}.sv")
-    assert simulate(layer, "layer") == f"PASS: {golden.output.size} outputs"
+    layer, outputs = layer_of(tmp_path, name)
+    assert simulate(layer, "layer") == f"PASS: {outputs} outputs"
+
+
+@needs_verilator
+@pytest.mark.parametrize("name", ["relu to codes", "residual float, clip", "signed"])
+def test_layers_in_verilator(tmp_path: Path, name: str) -> None:
+    layer, outputs = layer_of(tmp_path, name)
+    assert simulate(layer, "layer", "verilator") == f"PASS: {outputs} outputs"
+
+
+@needs_verilator
+@pytest.mark.parametrize("name", SPECS)
+def test_lint_has_nothing_to_say(tmp_path: Path, name: str) -> None:
+    assert lint(layer_of(tmp_path, name)[0]) == ""
 
 
 @needs_simulator
@@ -167,7 +191,12 @@ def test_netlists_that_are_refused(tmp_path: Path, text: str) -> None:
         read_netlist(path, "m")
 
 
-def test_no_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [None, "verilator"])
+def test_no_simulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Simulator | None
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="install it"):
-        simulate(tmp_path, "layer")
+        simulate(tmp_path, "layer", name)
+    with pytest.raises(InputError, match="install it"):
+        lint(tmp_path)

@@ -20,10 +20,12 @@ from alwann_c.ir.rewrite import apply
 from alwann_c.libraries import open_libraries
 from alwann_c.passes.approximate import Approximate
 from alwann_c.plan import load_plan
-from alwann_c.rtl.simulate import simulate, simulator
+from alwann_c.rtl.simulate import simulate, simulators
 
 BENCH = Path(__file__).parent
-needs_simulator = pytest.mark.skipif(simulator() is None, reason="needs iverilog (Debian package)")
+needs_simulator = pytest.mark.skipif(
+    not simulators(), reason="needs iverilog or verilator (Debian packages)"
+)
 
 
 @pytest.fixture(scope="module")

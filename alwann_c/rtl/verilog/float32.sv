@@ -22,8 +22,8 @@ package float32;
     end
   endfunction
 
-  function automatic logic is_zero(input logic [31:0] a);
-    is_zero = a[30:23] == 8'd0;
+  function automatic logic is_zero(input logic [7:0] exponent);
+    is_zero = exponent == 8'd0;
   endfunction
 
   function automatic logic [31:0] from_int(input logic signed [31:0] value);
@@ -47,7 +47,7 @@ package float32;
     begin
       product = {24'd0, 1'b1, a[22:0]} * {24'd0, 1'b1, b[22:0]};
       exponent = $signed({4'd0, a[30:23]}) + $signed({4'd0, b[30:23]}) - 12'sd127;
-      if (is_zero(a) || is_zero(b)) multiply = {a[31] ^ b[31], 31'd0};
+      if (is_zero(a[30:23]) || is_zero(b[30:23])) multiply = {a[31] ^ b[31], 31'd0};
       else if (product[47])
         multiply = pack(a[31] ^ b[31], exponent + 12'sd1, {product[47:22], |product[21:0]});
       else multiply = pack(a[31] ^ b[31], exponent, {product[46:21], |product[20:0]});
@@ -65,7 +65,7 @@ package float32;
       quotient = numerator / denominator;
       inexact = quotient * denominator != numerator;
       exponent = $signed({4'd0, a[30:23]}) - $signed({4'd0, b[30:23]}) + 12'sd127;
-      if (is_zero(a)) divide = {a[31] ^ b[31], 31'd0};
+      if (is_zero(a[30:23])) divide = {a[31] ^ b[31], 31'd0};
       else if (quotient[27])
         divide = pack(a[31] ^ b[31], exponent, {quotient[27:2], |quotient[1:0] | inexact});
       else
@@ -74,14 +74,15 @@ package float32;
   endfunction
 
   function automatic logic [31:0] add(input logic [31:0] a, input logic [31:0] b);
-    logic [31:0] greater, lesser;
+    logic [31:0] greater;
+    logic [30:0] lesser;
     logic [27:0] x, y, sum;
     logic signed [11:0] exponent;
     logic [7:0] distance;
     logic sticky;
     begin
       greater = a[30:0] >= b[30:0] ? a : b;
-      lesser = a[30:0] >= b[30:0] ? b : a;
+      lesser = a[30:0] >= b[30:0] ? b[30:0] : a[30:0];
       exponent = $signed({4'd0, greater[30:23]});
       distance = greater[30:23] - lesser[30:23];
       x = {2'b01, greater[22:0], 3'd0};
@@ -94,8 +95,8 @@ package float32;
       end
       y[0] = y[0] | sticky;
       sum = a[31] == b[31] ? x + y : x - y;
-      if (is_zero(greater)) add = {a[31] & b[31], 31'd0};
-      else if (is_zero(lesser)) add = greater;
+      if (is_zero(greater[30:23])) add = {a[31] & b[31], 31'd0};
+      else if (is_zero(lesser[30:23])) add = greater;
       else if (sum == 28'd0) add = 32'd0;
       else if (sum[27])
         add = pack(greater[31], exponent + 12'sd1, {sum[27:2], sum[1] | sum[0]});

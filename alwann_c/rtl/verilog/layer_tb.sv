@@ -1,6 +1,5 @@
 // Self-checking test bench: streams a whole layer of golden input codes through `mac_tile` and
 // compares every accumulator and every output, bit for bit. Runs in the layer's folder.
-`timescale 1ns / 1ns
 module layer_tb;
   `include "layer.vh"
   localparam integer GROUP_INPUTS = IN_CHANNELS / GROUPS;

@@ -36,7 +36,7 @@ module mac_tile #(
   // correction: the sum of the activation codes, shared by all lanes
   logic signed [31:0] activation_sum, activation_total;
   wire signed [31:0] activation_value =
-      SIGNED ? {{24{activation[7]}}, activation} : {24'd0, activation};
+      SIGNED != 0 ? {{24{activation[7]}}, activation} : {24'd0, activation};
 
   always @* activation_total = (first ? 32'sd0 : activation_sum) + activation_value;
 
@@ -49,7 +49,7 @@ module mac_tile #(
   generate
     for (lane = 0; lane < LANES; lane = lane + 1) begin : lanes
       wire [15:0] product;
-      wire signed [31:0] extended = SIGNED ? {{16{product[15]}}, product} : {16'd0, product};
+      wire signed [31:0] extended = SIGNED != 0 ? {{16{product[15]}}, product} : {16'd0, product};
       wire signed [31:0] zero_point = weight_zero_points[32*lane +: 32];
       logic signed [31:0] sum, accumulator;
       wire signed [31:0] total = (first ? 32'sd0 : sum) + extended;

@@ -1,5 +1,4 @@
 // Compares the multiplier with its product table, all 65,536 pairs. Runs in the multiplier's folder.
-`timescale 1ns / 1ns
 module multiplier_tb;
   logic [15:0] products[0:65535];
   logic [7:0] a, b;

@@ -18,15 +18,15 @@ module requantize #(
     input  logic        [31:0] residual,       // binary32, or a code in the low 8 bits
     output logic        [31:0] result          // binary32, or a code in the low 8 bits
 );
-  localparam integer LOW = OUTPUT_SIGNED ? -128 : 0;
-  localparam integer HIGH = OUTPUT_SIGNED ? 127 : 255;
+  localparam integer LOW = OUTPUT_SIGNED != 0 ? -128 : 0;
+  localparam integer HIGH = OUTPUT_SIGNED != 0 ? 127 : 255;
 
   logic [31:0] y;
   logic signed [31:0] code;
 
   always @* begin
     y = float32::multiply(float32::from_int(accumulator), scale);
-    code = RESIDUAL_SIGNED ? {{24{residual[7]}}, residual[7:0]} : {24'd0, residual[7:0]};
+    code = RESIDUAL_SIGNED != 0 ? {{24{residual[7]}}, residual[7:0]} : {24'd0, residual[7:0]};
     if (RESIDUAL == 1) y = float32::add(y, residual);
     if (RESIDUAL == 2)
       y = float32::add(y, float32::multiply(RESIDUAL_SCALE,
@@ -39,6 +39,6 @@ module requantize #(
     code = float32::round_to_int(float32::divide(y, OUTPUT_SCALE)) + OUTPUT_ZERO_POINT;
     if (code < LOW) code = LOW;
     if (code > HIGH) code = HIGH;
-    result = OUTPUT_CODES ? {24'd0, code[7:0]} : y;
+    result = OUTPUT_CODES != 0 ? {24'd0, code[7:0]} : y;
   end
 endmodule
