@@ -23,7 +23,7 @@ from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import write_json
 from alwann_c.compensation import Compensator, bound
 from alwann_c.evaluation import float_correct, network_correct
-from alwann_c.passes.compensate import METHODS
+from alwann_c.passes.compensate import METHODS, Method
 from alwann_c.statistics import paired_drop
 from alwann_c.version import TOOL
 
@@ -37,6 +37,8 @@ UNIFORM = {
     "resnet8_mlperf_tiny": ("mul8u_DM1",),
     "resnet20_cifar10": ("mul8u_NGR", "mul8u_185Q", "mul8u_12N4", "mul8u_17KS"),
 }
+ABLATION = ("mul8u_NGR", "mul8u_185Q", "mul8u_DM1", "mul8u_12N4", "mul8u_17KS", "mul8u_FTA")
+ABLATION_IMAGES = 2000
 WHOLE_TEST = """file = "{file}"
 layout = "NHWC"
 scale = {scale}
@@ -65,15 +67,25 @@ def whole_test(shared: Path, suffix: str, folder: Path) -> Path:
     return path
 
 
-def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
-    """Float, int8 and uniform approximation with each compensation, 10,000 test images.
+def accuracy_table(
+    shared: Path,
+    folder: Path,
+    uniform: dict[str, tuple[str, ...]] = UNIFORM,
+    methods: tuple[Method, ...] = ("none", "alwann", "full"),
+    images: int | None = None,
+) -> list[dict[str, Any]]:
+    """Float, int8 and uniform approximation with each compensation, all 10,000 test images or the
+    first `images`.
 
     The same steps as `alwann-c evaluate`, in one process per model.
     """
     library = ax.load_library(shared / "evoapprox")
     rows: list[dict[str, Any]] = []
     for name, suffix in MODELS.items():
+        if not uniform.get(name):
+            continue
         test = ax.load_dataset(whole_test(shared, suffix, folder))
+        test = test if images is None else test.limited(images)
         calibration = ax.load_dataset(shared / "data" / f"cifar10_calibration{suffix}.toml")
         quantized = ax.quantize(ax.load(shared / "models" / f"{name}.onnx"), calibration)
         reference = float_correct(quantized.model, test)
@@ -83,8 +95,8 @@ def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
         known = {"model": name, "samples": len(test), "float_accuracy": float(reference.mean())}
         known["int8_accuracy"] = int8.accuracy
         print(known, flush=True)
-        for multiplier in (library.find(each) for each in UNIFORM[name]):
-            for method in METHODS:
+        for multiplier in (library.find(each) for each in uniform[name]):
+            for method in methods:
                 began = time.perf_counter()
                 chosen = compensator.network(dict.fromkeys(layers, multiplier), method)
                 seconds = time.perf_counter() - began
@@ -104,6 +116,12 @@ def accuracy_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
                 )
                 print(rows[-1], flush=True)
     return rows
+
+
+def ablation_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
+    """Every rung of the ladder on six multipliers, first 2,000 test images."""
+    uniform = dict.fromkeys(MODELS, ABLATION)
+    return accuracy_table(shared, folder, uniform, METHODS, ABLATION_IMAGES)
 
 
 def search_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
@@ -137,7 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     root = Path(__file__).resolve().parent.parent
     parser.add_argument("--shared", type=Path, default=root.parent / "shared")
-    parser.add_argument("--only", action="append", choices=("accuracy", "search"))
+    parser.add_argument("--only", action="append", choices=("accuracy", "search", "ablation"))
     parser.add_argument("-o", "--output", type=Path, default=root / "docs" / "results.json")
     options = parser.parse_args()
     if not options.shared.is_dir():
@@ -150,7 +168,11 @@ def main() -> int:
     results["tool"] = TOOL
     results["machine"] = {"cores": os.cpu_count(), "architecture": platform.machine()}
     with tempfile.TemporaryDirectory() as temporary:
-        tables = {"accuracy": accuracy_table, "search": search_table}
+        tables = {
+            "accuracy": accuracy_table,
+            "search": search_table,
+            "ablation": ablation_table,
+        }
         for name in wanted:
             results[name] = tables[name](options.shared, Path(temporary))
             write_json(options.output, results)
