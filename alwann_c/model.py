@@ -19,6 +19,7 @@ from alwann_c.ir.ops import static_shape
 from alwann_c.passes.layers import WEIGHT_CODES, FloatLayer, find_layers
 from alwann_c.passes.normalise import normalise
 
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """`module` is the normalised float IRModule; its `main` takes images [N, *input_shape].
@@ -53,7 +54,10 @@ class Model:
     @property
     def identity(self) -> str:
         """What was imported, and how: the file's hash and every choice made on loading it."""
-        fixed = [(name, str(np.asarray(self.options.fixed[name]).tolist())) for name in sorted(self.options.fixed)]
+        fixed = [
+            (name, str(np.asarray(self.options.fixed[name]).tolist()))
+            for name in sorted(self.options.fixed)
+        ]
         return f"{self.sha256} {self.input_shape} {self.output_name} {fixed}"
 
     @property

@@ -43,7 +43,9 @@ class Integer:
 
     def constant(self, values: Array, rank: int) -> Array:
         """Real values, float32, of integer constants that are added to this tensor."""
-        return np.asarray(values.astype(np.float64) * spread(self.scale, rank, self.axis), np.float32)
+        return np.asarray(
+            values.astype(np.float64) * spread(self.scale, rank, self.axis), np.float32
+        )
 
 
 def spread(vector: Array, rank: int, axis: int) -> Array:

@@ -29,7 +29,9 @@ _ENTRIES = re.compile(
     r"|models/model\.json|archive_format|archive_version|byteorder|version|\.data/\w+|extra/.*"
 )
 _SAMPLES = "data/sample_inputs/model.pt"
-_TARGETS = re.compile(r"torch\.ops\.(aten|prims|prim|quantized_decomposed)\.\w+(\.\w+)?|_operator\.\w+")
+_TARGETS = re.compile(
+    r"torch\.ops\.(aten|prims|prim|quantized_decomposed)\.\w+(\.\w+)?|_operator\.\w+"
+)
 _DECLARED = re.compile(r"Symbol\('([suz]\d+)'(?:, \w+=True)*\)")
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 _ARITHMETIC = {
@@ -57,7 +59,14 @@ def _contents(path: Path) -> dict[str, bytes]:
             if len(tops) != 1 or not all("/" in name for name in names):
                 raise InputError(f"{path}: not an archive of one folder; {_SAVE}")
             return {name.split("/", 1)[1]: archive.read(name) for name in names}
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as e:
+    except (
+        zipfile.BadZipFile,
+        OSError,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as e:
         raise InputError(f"{path}: not a .pt2 file ({e}); {_SAVE}") from e
 
 
@@ -111,7 +120,9 @@ def _is_arithmetic(text: str) -> bool:
 
 def _check_payload(path: Path, config: Any, what: str) -> None:
     for part in _objects(config):
-        if part.get("use_pickle") or re.match(r"(custom|opaque)_obj", str(part.get("path_name", ""))):
+        if part.get("use_pickle") or re.match(
+            r"(custom|opaque)_obj", str(part.get("path_name", ""))
+        ):
             raise InputError(
                 f"{path}: its {what} hold pickled objects, which can run code; export a network of "
                 "plain tensors"
@@ -126,7 +137,9 @@ def checked_archive(path: Path) -> io.BytesIO:
         if not _ENTRIES.fullmatch(name):
             raise InputError(f"{path}: entry '{name[:80]}' may hold code and is refused; {_SAVE}")
     for kind in ("weights", "constants"):
-        _check_payload(path, _document(path, contents, f"data/{kind}/model_{kind}_config.json"), kind)
+        _check_payload(
+            path, _document(path, contents, f"data/{kind}/model_{kind}_config.json"), kind
+        )
     program = _document(path, contents, "models/model.json")
     _check_program(path, program)
     contents["models/model.json"] = json.dumps(program).encode()

@@ -76,7 +76,7 @@ def _imported(label: str, program: Any, options: ImportOptions) -> Imported:
         with _quiet():
             made = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False)
             model = made.model_proto
-    except Exception as e:  # noqa: BLE001 (whatever the exporter raises on what it cannot lower)
+    except Exception as e:
         raise UnsupportedError(
             f"{label}: PyTorch cannot lower this program: {_reason(e)}; export the network in "
             "evaluation mode, torch.export.export(network.eval(), inputs), without custom operators"
@@ -102,7 +102,7 @@ def import_pt2(path: Path, options: ImportOptions) -> Imported:
     try:
         with _quiet():
             program = torch.export.load(archive)
-    except Exception as e:  # noqa: BLE001 (whatever PyTorch raises on an archive)
+    except Exception as e:
         raise InputError(
             f"{path}: PyTorch {torch.__version__} cannot load it: {_reason(e)}; save it again with "
             "this version of PyTorch"

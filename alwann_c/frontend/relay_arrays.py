@@ -48,8 +48,15 @@ class _Reader:
         magic, _, _, _, rank, kind, bits, lanes = self.numbers("QQiiiBBH")
         if magic != _ARRAY_MAGIC:
             raise ValueError("no array where one is due")
-        if not 0 <= rank <= MAX_RANK or lanes != 1 or kind not in _KINDS or bits not in (8, 16, 32, 64):
-            raise ValueError(f"an array of rank {rank}, type code {kind}, {bits} bits, {lanes} lanes")
+        if (
+            not 0 <= rank <= MAX_RANK
+            or lanes != 1
+            or kind not in _KINDS
+            or bits not in (8, 16, 32, 64)
+        ):
+            raise ValueError(
+                f"an array of rank {rank}, type code {kind}, {bits} bits, {lanes} lanes"
+            )
         if kind == 2 and bits == 8:
             raise ValueError("8-bit floats")
         shape = self.numbers(f"{rank}q")
@@ -60,15 +67,14 @@ class _Reader:
         return np.frombuffer(self.take(size), dtype).reshape(shape)
 
 
-def read_params(path: Path) -> tuple[dict[str, Array], bytes]:
-    """Arrays by name, and the file's bytes. Raises InputError."""
+def read_params(path: Path) -> dict[str, Array]:
+    """Arrays by name. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; write it with relay.save_param_dict(params)")
     if path.stat().st_size > MAX_PARAMS_BYTES:
         raise InputError(f"{path}: larger than {MAX_PARAMS_BYTES} bytes")
     try:
-        content = path.read_bytes()
-        reader = _Reader(content)
+        reader = _Reader(path.read_bytes())
         if reader.number() != _LIST_MAGIC:
             raise ValueError("its first bytes are others")
         reader.number()
@@ -78,7 +84,7 @@ def read_params(path: Path) -> tuple[dict[str, Array], bytes]:
         names = [bytes(reader.take(reader.number())).decode() for _ in range(count)]
         if reader.number() != count:
             raise ValueError("as many arrays as names are due")
-        return {name: reader.array() for name in names}, content
+        return {name: reader.array() for name in names}
     except (ValueError, OSError) as e:
         raise InputError(
             f"{path}: not a parameter file ({e}); write it with relay.save_param_dict(params)"

@@ -61,7 +61,7 @@ def _padding(attrs: Attributes) -> list[int]:
 
 
 def conv2d(context: Context, args: list[Any], attrs: Attributes) -> Value:
-    """`nn.conv2d`; its weight may be computed, then it stays an ordinary float operator."""
+    """`nn.conv2d` with a constant weight."""
     if isinstance(args[1], Constant):
         return _conv2d(context, context.real(args[0]), args[1], attrs)
     raise ValueError("its weight is not constant; bind the parameters")
@@ -70,9 +70,8 @@ def conv2d(context: Context, args: list[Any], attrs: Attributes) -> Value:
 def conv2d_transpose(context: Context, args: list[Any], attrs: Attributes) -> Value:
     """`nn.conv2d_transpose`, channels first."""
     layout, kernel = attrs.get("data_layout", "NCHW"), attrs.get("kernel_layout", "IOHW")
-    if layout != "NCHW" or kernel not in ("IOHW", "OIHW"):
+    if layout != "NCHW" or kernel != "IOHW":
         raise ValueError(f"layouts {layout} and {kernel}; lay it out as NCHW and IOHW")
-    # Relay calls the input's channels O in this operator's old default
     weight = relax.const(array(args[1], "weight").astype(np.float32))
     return context.emit(
         relax.op.nn.conv2d_transpose(

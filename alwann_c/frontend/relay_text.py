@@ -59,12 +59,12 @@ pair: STRING "=" attribute | STRING ":" attribute
     | "?" -> any
     | NAME -> any
 
-LOCAL: /%[A-Za-z0-9_]+/
+LOCAL: /%\d+(?!\w)|%\w+(\.\w+)*/
 GLOBAL: /@[A-Za-z_][A-Za-z0-9_.]*/
 FIELD: /\.\d+/
 BOOL.3: /True\b|False\b/
 NAME: /[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/
-NUMBER.2: /-?(\d+(\.\d*)?([eE][-+]?\d+)?|inf|nan)(f16|f32|f64|f|i8|i16|i32|i64|u8|u16|u32|u64)?(?![A-Za-z0-9_])/
+NUMBER.2: /-?(\d+(\.\d*)?([eE][-+]?\d+)?|inf|nan)([fiu]\d*)?(?![A-Za-z0-9_])/
 STRING: /"(\\.|[^"\\])*"/
 COMMENT: /\/\*(.|\n)*?\*\/|\/\/[^\n]*/
 %ignore COMMENT
@@ -267,9 +267,7 @@ def _parser() -> Any:
     try:
         import lark
     except ImportError as e:
-        raise InputError(
-            "Relay programs need the extra: pip install 'alwann-c[relay]'"
-        ) from e
+        raise InputError("Relay programs need the extra: pip install 'alwann-c[relay]'") from e
     return lark.Lark(GRAMMAR, parser="lalr", transformer=_Builder(), maybe_placeholders=True)
 
 
@@ -296,7 +294,9 @@ def parse(text: str) -> list[Function]:
     try:
         functions: list[Function] = parser.parse(text)
     except lark.exceptions.UnexpectedInput as e:
-        line = text.splitlines()[e.line - 1].strip()[:80] if 0 < e.line <= text.count("\n") + 1 else ""
+        line = (
+            text.splitlines()[e.line - 1].strip()[:80] if 0 < e.line <= text.count("\n") + 1 else ""
+        )
         raise InputError(
             f"line {e.line}, column {e.column}: '{line}' is no Relay text; print the module with "
             "astext()"
