@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,8 @@ class Codes:
     dtype: str
 
 
-Value = relax.Expr | Constant | Integer | Codes | list[Any]
+Value: TypeAlias = Any
+"""A `relax.Expr`, `Constant`, `Integer`, `Codes`, or a list of them: a tuple."""
 
 
 class Context:
@@ -101,7 +102,8 @@ def array(value: Value, what: str) -> Array:
     """A constant's array. Raises ValueError naming what should have been constant."""
     if not isinstance(value, Constant):
         raise ValueError(f"its {what} is not constant")
-    return value.value
+    found: Array = value.value
+    return found
 
 
 def pair(value: Any) -> list[int]:

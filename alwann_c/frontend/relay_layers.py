@@ -51,7 +51,9 @@ def _conv2d(
         data_layout=layout,
         kernel_layout="OIHW",
     )
-    return context.graph.layer(_name(weight, "conv", context), expr, made and made.codes)
+    return context.graph.layer(
+        _name(weight, "conv", context), expr, None if made is None else made.codes
+    )
 
 
 def _padding(attrs: Attributes) -> list[int]:

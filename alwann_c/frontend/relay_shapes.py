@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,6 @@ from tvm import relax
 
 from alwann_c.frontend.integers import Integer, again
 from alwann_c.frontend.relay_context import Attributes, Constant, Context, Value, array
-import itertools
 
 Array = npt.NDArray[Any]
 Move = Callable[[relax.Expr], relax.Expr]

@@ -27,37 +27,37 @@ param: LOCAL [":" type]
 bindings: binding* expr
 binding: ["let"] LOCAL [":" type] "=" expr ";"
 ?expr: LOCAL -> local
-    | GLOBAL -> global
+    | GLOBAL -> function_value
     | NUMBER -> number
-    | BOOL -> bool
+    | BOOL -> boolean
     | "meta" "[" NAME "]" "[" NUMBER "]" -> meta
     | expr FIELD -> field
     | expr "(" [arguments] ")" -> call
     | NAME "(" [arguments] ")" -> operation
-    | "(" ")" -> tuple
+    | "(" ")" -> items
     | "(" expr ")"
-    | "(" expr "," [expr ("," expr)* [","]] ")" -> tuple
+    | "(" expr "," [expr ("," expr)* [","]] ")" -> items
     | "fn" "(" [params] ")" ["->" type] block -> closure
     | "if" "(" expr ")" block "else" block -> branch
 arguments: argument ("," argument)*
 ?argument: expr -> positional
     | NAME "=" attribute -> keyword
 ?attribute: NUMBER -> plain
-    | BOOL -> bool
+    | BOOL -> boolean
     | STRING -> string
     | NAME -> word
     | "meta" "[" NAME "]" "[" NUMBER "]" -> meta
-    | "[" [attribute ("," attribute)*] "]" -> list
-    | "(" [attribute ("," attribute)* [","]] ")" -> list
-    | "{" [pair ("," pair)*] "}" -> list
+    | "[" [attribute ("," attribute)*] "]" -> listed
+    | "(" [attribute ("," attribute)* [","]] ")" -> listed
+    | "{" [pair ("," pair)*] "}" -> listed
 pair: STRING "=" attribute | STRING ":" attribute
 ?type: "Tensor" "[" "(" [extent ("," extent)* [","]] ")" "," NAME "]" -> tensor
     | NAME -> scalar
     | "(" [type ("," type)* [","]] ")" -> types
     | "fn" "(" [type ("," type)*] ")" "->" type -> types
 ?extent: NUMBER -> plain
-    | "?" -> any
-    | NAME -> any
+    | "?" -> unknown_extent
+    | NAME -> unknown_extent
 
 LOCAL: /%\d+(?!\w)|%\w+(\.\w+)*/
 GLOBAL: /@[A-Za-z_][A-Za-z0-9_.]*/
@@ -193,7 +193,7 @@ class _Builder:
     def number(self, parts: list[Any]) -> Literal:
         return Literal(_number(str(parts[0])))
 
-    def bool(self, parts: list[Any]) -> Any:
+    def boolean(self, parts: list[Any]) -> Any:
         return str(parts[0]) == "True"
 
     def meta(self, parts: list[Any]) -> Meta:
@@ -202,7 +202,7 @@ class _Builder:
     def field(self, parts: list[Any]) -> Field:
         return Field(parts[0], int(str(parts[1])[1:]))
 
-    def tuple(self, parts: list[Any]) -> Items:
+    def items(self, parts: list[Any]) -> Items:
         return Items(tuple(part for part in parts if part is not None))
 
     def operation(self, parts: list[Any]) -> Operation:
@@ -229,7 +229,7 @@ class _Builder:
     def word(self, parts: list[Any]) -> Any:
         return None if str(parts[0]) == "None" else str(parts[0])
 
-    def list(self, parts: list[Any]) -> list[Any]:
+    def listed(self, parts: list[Any]) -> list[Any]:
         return [part for part in parts if part is not None]
 
     def pair(self, parts: list[Any]) -> list[Any]:
@@ -240,7 +240,7 @@ class _Builder:
         kept = [e for e in shape if e is not None]
         return TensorOf(tuple(e if isinstance(e, int) else None for e in kept), str(dtype))
 
-    def any(self, _parts: list[Any]) -> str:
+    def unknown_extent(self, _parts: list[Any]) -> str:
         return "?"
 
     def scalar(self, parts: list[Any]) -> TensorOf:
@@ -248,6 +248,9 @@ class _Builder:
 
     def types(self, _parts: list[Any]) -> Unknown:
         return Unknown("a type that is no tensor")
+
+    def function_value(self, _parts: list[Any]) -> Unknown:
+        return Unknown("a function as a value")
 
     def call(self, _parts: list[Any]) -> Unknown:
         return Unknown("a call of a function")
@@ -257,9 +260,6 @@ class _Builder:
 
     def branch(self, _parts: list[Any]) -> Unknown:
         return Unknown("a branch")
-
-
-setattr(_Builder, "global", lambda _self, _parts: Unknown("a function as a value"))
 
 
 @lru_cache(maxsize=1)
