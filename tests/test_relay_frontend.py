@@ -157,12 +157,16 @@ def test_other_refusals(tmp_path: Path) -> None:
 
 
 def _wrong_params(folder: Path) -> Path:
-    """The parameters, the first named like another one of the same length."""
+    """The parameters, two of different shapes by each other's name."""
     content = (FIXTURES / "float.params").read_bytes()
-    names = sorted(read_params(FIXTURES / "float.params"))
-    one, two = next((a, b) for a in names for b in names if a < b and len(a) == len(b))
-    held = content.replace(one.encode(), b"\1" * len(one), 1).replace(two.encode(), one.encode(), 1)
-    (folder / "wrong.params").write_bytes(held.replace(b"\1" * len(one), two.encode(), 1))
+    held = read_params(FIXTURES / "float.params")
+    one, two = next(
+        (a, b) for a in held for b in held if len(a) == len(b) and held[a].shape != held[b].shape
+    )
+    moved = content.replace(one.encode(), b"\1" * len(one), 1).replace(
+        two.encode(), one.encode(), 1
+    )
+    (folder / "wrong.params").write_bytes(moved.replace(b"\1" * len(one), two.encode(), 1))
     return folder / "wrong.params"
 
 

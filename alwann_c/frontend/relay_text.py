@@ -294,9 +294,8 @@ def parse(text: str) -> list[Function]:
     try:
         functions: list[Function] = parser.parse(text)
     except lark.exceptions.UnexpectedInput as e:
-        line = (
-            text.splitlines()[e.line - 1].strip()[:80] if 0 < e.line <= text.count("\n") + 1 else ""
-        )
+        lines = text.splitlines()
+        line = lines[e.line - 1].strip()[:80] if 0 < e.line <= len(lines) else "its end"
         raise InputError(
             f"line {e.line}, column {e.column}: '{line}' is no Relay text; print the module with "
             "astext()"
