@@ -30,7 +30,8 @@ _ENTRIES = re.compile(
 )
 _SAMPLES = "data/sample_inputs/model.pt"
 _TARGETS = re.compile(
-    r"torch\.ops\.(aten|prims|prim|quantized_decomposed)\.\w+(\.\w+)?|_operator\.\w+"
+    r"torch\.ops\.(aten|prims|prim|quantized_decomposed)\.(?!from_file)\w+(\.\w+)?"
+    r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|le|lt|ge|gt)"
 )
 _DECLARED = re.compile(r"Symbol\('([suz]\d+)'(?:, \w+=True)*\)")
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")

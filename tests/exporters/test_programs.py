@@ -115,6 +115,12 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
         ),
         "operator 'torch.os.system'",
     ),
+    "a call of what was computed": (
+        lambda e: _json(
+            e, "model.json", lambda t: t.replace("torch.ops.aten.relu.default", "_operator.call")
+        ),
+        "operator '_operator.call'",
+    ),
     "evaluated sizes": (
         lambda e: _json(
             e,
