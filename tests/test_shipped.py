@@ -42,7 +42,7 @@ def save_open(net: Net, outputs: list[str], path: Path) -> None:
         net.nodes,
         "net",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, open_ends)],
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in outputs],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4, "H", "W"]) for n in outputs],
         [numpy_helper.from_array(v, n) for n, v in net.weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
