@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench test-gpu bench-gpu reproduce clean
+.PHONY: help demo test lint types bench test-exporters test-gpu bench-gpu reproduce clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "Python >= 3.11 is needed: make PYTHON=python3.11"; exit 1)
@@ -32,6 +32,10 @@ types: $(STAMP) ## mypy --strict
 
 bench: $(STAMP) ## benchmarks of kernels and networks beside ONNX Runtime
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only --benchmark-disable-gc -s
+
+test-exporters: $(STAMP) ## networks exported by PyTorch, and its own programs (installs PyTorch)
+	$(BIN)/python -m pip install --quiet -e '.[torch]'
+	$(BIN)/python -m pytest tests/exporters
 
 test-gpu: $(STAMP) ## GPU kernels through PoCL and nvcc, and on a GPU where there is one
 	$(BIN)/python -m pip install --quiet -e '.[gpu]'

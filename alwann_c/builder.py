@@ -171,7 +171,7 @@ def write_module(
         device=device,
         input=TensorSpec(name=model.input_name, shape=shape),
         output=TensorSpec(name=model.output_name, shape=[fixed, *model.output_shape]),
-        model={"name": model.name, "sha256": model.sha256, "path": str(model.path)},
+        model={"name": model.name, "sha256": model.sha256, "path": str(model.path or "")},
         preprocessing=_preprocessing(quantized),
         plan=_plan_summary(plan),
         plan_sha256=plan.sha256,

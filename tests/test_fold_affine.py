@@ -29,7 +29,7 @@ def head(net: Net, x: str, channels: int) -> onnx.ModelProto:
 
 def imported(folder: Path, proto: onnx.ModelProto) -> Any:
     onnx.save(proto, str(folder / "net.onnx"))
-    return import_onnx(folder / "net.onnx")[0]
+    return import_onnx(folder / "net.onnx").module
 
 
 def test_golden(tmp_path: Path, golden: Callable[[str, str], None]) -> None:

@@ -45,7 +45,7 @@ def test_float_operators(tmp_path: Path, make: Callable[[Net], str]) -> None:
     channels = 6 if output.startswith(("concat", "conv")) else 5 if output.startswith("pad") else 3
     proto = net.model(net.node("Flatten", [pooled]), classes=channels)
     onnx.save(proto, str(tmp_path / "net.onnx"))
-    mod, _ = import_onnx(tmp_path / "net.onnx")
+    mod = import_onnx(tmp_path / "net.onnx").module
     images = images_for(False, 3, seed=1)
     got = interpret(mod, images)
     assert got.shape == (3, channels)

@@ -61,6 +61,9 @@ def _model(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--model-output", metavar="NAME", help="output to keep; default: the first"
     )
+    command.add_argument(
+        "--params", metavar="FILE", help="of a Relay program; default: the .params beside it"
+    )
 
 
 def image_numbers(text: str) -> list[int]:

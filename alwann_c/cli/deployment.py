@@ -70,7 +70,7 @@ def _recorded(plan: Path) -> dict[str, Any]:
     try:
         document = json.loads((plan.parent / MANIFEST).read_text(encoding="utf-8"))
         sets = {name: entry["path"] for name, entry in document["data"].items()}
-        return {"model": document["model"]["path"], **sets}
+        return {"model": document["model"]["path"] or None, **sets}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

@@ -19,7 +19,12 @@ EXACT_UNLESS_ASKED = "dense: exact unless asked"
 
 def load_model(arguments: Any) -> Model:
     """The model of a command line, its open ends settled by options."""
-    return load(arguments.model, input_shape=arguments.input_shape, output=arguments.model_output)
+    return load(
+        arguments.model,
+        input_shape=arguments.input_shape,
+        output=arguments.model_output,
+        params=arguments.params,
+    )
 
 
 def _layer(layer: FloatLayer, refusal: str | None) -> dict[str, Any]:

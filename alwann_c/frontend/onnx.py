@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from onnx import TensorProto, inliner, numpy_helper
 
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.free_batch import batch_problem
+from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.names import layer_stem
 from alwann_c.frontend.onnx_batch import BatchError, settle, settle_symbolic, with_batch
 from alwann_c.frontend.onnx_file import MAX_ELEMENTS, opset_of, read_onnx, where_is
 from alwann_c.frontend.onnx_fold import Folded, WeightCode, attributes
@@ -24,25 +26,9 @@ from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
 from alwann_c.ir.rewrite import bindings
 from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
-_WEIGHT_SUFFIX = re.compile(r"([._/]?(weight|weights|kernel|w|W))?(_quantized)?$")
 _LAYER_RANK = {"Conv": 4, "Gemm": 2, "MatMul": 2}
 _CONTROL = {"If": "a branch", "Loop": "a loop", "Scan": "a loop", "SequenceMap": "a loop"}
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
-
-
-@dataclass(frozen=True, eq=False)
-class ImportOptions:
-    """What the file leaves open.
-
-    Args:
-        input_shape: [c, h, w] of an input with dynamic axes.
-        output: name of the output to keep; the first when None.
-        fixed: values of inputs beside the images.
-    """
-
-    input_shape: tuple[int, ...] | None = None
-    output: str | None = None
-    fixed: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 def _check_operators(label: str, model: onnx.ModelProto) -> None:
@@ -102,9 +88,7 @@ def layer_names(model: onnx.ModelProto, origin: Mapping[str, str] | None = None)
     names: list[str] = []
     for node in _layers(model):
         weight = (origin or {}).get(node.input[1], node.input[1])
-        name = _WEIGHT_SUFFIX.sub("", weight) or node.name
-        if not re.search(r"[A-Za-z]", name):
-            name = node.name or f"{node.op_type.lower()}{len(names)}"
+        name = layer_stem(weight, node.name or f"{node.op_type.lower()}{len(names)}")
         names.append(name if name not in names else f"{name}_{len(names)}")
     return names
 
@@ -223,15 +207,23 @@ def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModul
     return module
 
 
-def import_onnx(
-    path: Path, options: ImportOptions | None = None
-) -> tuple[tvm.IRModule, onnx.ModelProto]:
-    """Relax module of an ONNX file, weights as constants, layer names in `LAYER_NAMES`.
+def import_onnx(path: Path, options: ImportOptions | None = None) -> Imported:
+    """The network of an ONNX file.
 
     Raises InputError (not an ONNX model) or UnsupportedError (operator, node, opset).
     """
-    model = read_onnx(path)
-    return import_proto(str(path), model, options), model
+    model, files = read_onnx(path)
+    imported = import_model(str(path), model, options or ImportOptions())
+    return replace(imported, sha256=digest(files), files=files)
+
+
+def import_model(label: str, model: onnx.ModelProto, options: ImportOptions) -> Imported:
+    """The network of a checked ONNX model in memory; `label` begins every message."""
+    module = import_proto(label, model, options)
+    bound = {tensor.name for tensor in model.graph.initializer} | set(options.fixed)
+    name = next(value.name for value in model.graph.input if value.name not in bound)
+    content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Imported(module, name, options.output or model.graph.output[0].name, content)
 
 
 def import_proto(

@@ -65,8 +65,10 @@ def tensors(model: onnx.ModelProto) -> Iterator[TensorProto]:
             yield from attribute.tensors
 
 
-def read_onnx(path: Path) -> onnx.ModelProto:
+def read_onnx(path: Path) -> tuple[onnx.ModelProto, tuple[Path, ...]]:
     """Reads and checks an ONNX file; external weights are read from its own folder only.
+
+    Returns the model and the files it was read from, its own first.
 
     Raises InputError when it is not a model, or one that would not fit in memory.
     """
@@ -78,22 +80,24 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         model = onnx.ModelProto.FromString(path.read_bytes())
     except (DecodeError, ValueError, OSError) as e:
         raise InputError(f"{path}: not a valid ONNX model ({_first(e)}); export it again") from e
-    total = 0
+    total, files = 0, {path: None}
     for tensor in tensors(model):
         if tensor.data_location == TensorProto.EXTERNAL:
-            total += _read_external(path, tensor)
+            file, size = _read_external(path, tensor)
+            files[file] = None
+            total += size
             if total > MAX_MODEL_BYTES:
                 raise InputError(f"{path}: its external weights exceed {MAX_MODEL_BYTES} bytes")
     check_model(str(path), model)
-    return model
+    return model, tuple(files)
 
 
 def _first(e: Exception) -> str:
     return next((line.strip() for line in str(e).splitlines() if line.strip()), type(e).__name__)
 
 
-def _read_external(path: Path, tensor: TensorProto) -> int:
-    """Moves an external tensor's bytes into the tensor; returns their number."""
+def _read_external(path: Path, tensor: TensorProto) -> tuple[Path, int]:
+    """Moves an external tensor's bytes into the tensor; returns its file and their number."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     name, location = f"{path}: weight '{tensor.name}'", entries.get("location", "")
     folder = Path(os.path.realpath(path.parent))
@@ -121,7 +125,7 @@ def _read_external(path: Path, tensor: TensorProto) -> int:
         raise InputError(f"{name}: external file '{location}': {_first(e)}") from e
     tensor.ClearField("external_data")
     tensor.data_location = TensorProto.DEFAULT
-    return length
+    return path.parent / location, length
 
 
 def _expected_bytes(name: str, tensor: TensorProto) -> int:

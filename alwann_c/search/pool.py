@@ -8,11 +8,9 @@ workers there are, nor on the order in which they finish.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
@@ -22,10 +20,10 @@ from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Judge, Outcome
 from alwann_c.libraries import library_identity
-from alwann_c.model import load
 from alwann_c.passes.compensate import Compensation, Method
 from alwann_c.plan import codes_hash
 from alwann_c.quantized import QuantizationScheme, quantize
+from alwann_c.search.shipped import ShippedModel, ship
 from alwann_c.targets import Library, Target
 
 Names = tuple[str, ...]
@@ -93,8 +91,7 @@ class WorkerSetup:
     """All a worker needs; sent once. `key` identifies it."""
 
     key: str
-    model_name: str
-    model: bytes
+    model: ShippedModel
     calibration: Dataset
     calibration_images: int
     scheme: QuantizationScheme
@@ -107,11 +104,9 @@ class WorkerSetup:
 
     def build(self) -> LocalPool:
         """Compiles the network on the worker."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{self.model_name}.onnx"
-            path.write_bytes(self.model)
-            model = load(path)
-        quantized = quantize(model, self.calibration, self.scheme, images=self.calibration_images)
+        images = self.calibration_images
+        model = self.model.load()
+        quantized = quantize(model, self.calibration, self.scheme, images=images)
         accelerator = place(quantized, self.target, self.library, self.exclusions)
         compensator = Compensator(quantized, quick=self.quick)
         return LocalPool(accelerator, compensator, self.data, self.method)
@@ -210,11 +205,8 @@ def worker_setup(
 ) -> WorkerSetup:
     """Everything a worker needs to evaluate candidates of `accelerator` on `data`."""
     quantized = accelerator.quantized
-    model = quantized.model.path.read_bytes()
-    if hashlib.sha256(model).hexdigest() != quantized.model.sha256:
-        raise InputError(f"{quantized.model.path}: changed while it was being compiled")
     parts = (
-        quantized.model.sha256,
+        quantized.model.identity,
         codes_hash(quantized),
         quantized.calibration.sha256,
         data.sha256,
@@ -227,8 +219,7 @@ def worker_setup(
     )
     return WorkerSetup(
         hashlib.sha256("/".join(parts).encode()).hexdigest(),
-        quantized.model.name,
-        model,
+        ship(quantized.model),
         quantized.calibration,
         quantized.images,
         quantized.scheme,

@@ -1,0 +1,209 @@
+"""Relay programs TVM 0.19 wrote, and text made up here (`tools/make_relay_fixtures.py`)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from messages import refusal
+
+pytest.importorskip("lark", reason="needs lark: pip install alwann-c[relay]")
+
+from alwann_c.codegen.float_network import FloatNetwork
+from alwann_c.errors import InputError, UnsupportedError
+from alwann_c.frontend.imported import ImportOptions
+from alwann_c.frontend.relay import import_relay
+from alwann_c.frontend.relay_arrays import read_params
+from alwann_c.frontend.relay_text import parse
+from alwann_c.ir.ops import static_shape
+from alwann_c.model import load
+from alwann_c.quantized import quantize
+
+FIXTURES = Path(__file__).parent / "fixtures" / "relay"
+OUTPUT_STEP = 0.03
+
+
+def test_a_float_program_equals_tvm() -> None:
+    model = load(FIXTURES / "float.relay")
+    assert static_shape(model.module["main"].params[0]) == (None, 3, 16, 16)
+    assert [layer.name for layer in model.layers] == ["stem", "a", "gate", "right", "head"]
+    stored = np.load(FIXTURES / "float.npz")
+    got = FloatNetwork(model.module).run(stored["images"])
+    np.testing.assert_allclose(got, stored["outputs"], rtol=1e-4, atol=1e-6)
+
+
+def test_a_quantized_program_keeps_its_codes() -> None:
+    """No calibration. TVM cuts off where it averages int32, so its codes may be two away."""
+    model = load(FIXTURES / "quantized.relay")
+    quantized = quantize(model)
+    assert list(quantized.layers) == ["first", "second", "head"]
+    assert not quantized.refusals
+    params = read_params(FIXTURES / "quantized.params")
+    stored = np.transpose(params["first_weight"], (2, 3, 1, 0))
+    codes = quantized.layers["first"].weight.astype(int).reshape(stored.shape) - 128
+    np.testing.assert_array_equal(codes, stored)
+    expected = np.load(FIXTURES / "quantized.npz")
+    got = quantized.network.run(expected["images"])
+    steps = np.rint((got - expected["outputs"]) / OUTPUT_STEP)
+    assert np.abs(steps).max() <= 2
+    assert len(np.unique(np.rint(got / OUTPUT_STEP))) > 5
+
+
+def program(body: str, kind: str = "Tensor[(1, 4, 6, 6), float32]") -> str:
+    """A program of one input."""
+    return f'#[version = "0.0.5"]\ndef @main(%x: {kind}) {{\n{body}\n}}\n'
+
+
+def run(folder: Path, body: str, image: np.ndarray) -> np.ndarray:
+    """Its output for one image, in float."""
+    (folder / "p.relay").write_text(program(body))
+    return FloatNetwork(import_relay(folder / "p.relay", ImportOptions()).module).run(image)
+
+
+IMAGE = np.random.default_rng(3).normal(0, 2, (2, 4, 6, 6)).astype(np.float32)
+CASES = {
+    "add(%x, 2f)": lambda x: x + 2,
+    "divide(subtract(1f, %x), 4f)": lambda x: (1 - x) / 4,
+    "clip(%x, a_min=-1f, a_max=0.5f)": lambda x: np.clip(x, -1, 0.5),
+    "maximum(nn.relu(%x), 0.1f)": lambda x: np.maximum(x, np.float32(0.1)),
+    "reshape(%x, newshape=[0, -3, -1])": lambda x: x.reshape(2, 24, 6),
+    "reshape(%x, newshape=[-1, 144])": lambda x: x.reshape(2, 144),
+    "reshape(%x, newshape=[0, -4, 2, -1, -2])": lambda x: x.reshape(2, 2, 2, 6, 6),
+    "nn.batch_flatten(%x)": lambda x: x.reshape(2, -1),
+    "transpose(%x, axes=[0, 2, 3, 1])": lambda x: x.transpose(0, 2, 3, 1),
+    'layout_transform(%x, src_layout="NCHW", dst_layout="NHWC")': lambda x: x.transpose(0, 2, 3, 1),
+    "strided_slice(%x, begin=[1, 0], end=[5, 6], strides=[2, 3], axes=[2, 3])": lambda x: x[
+        :, :, 1:5:2, ::3
+    ],
+    "let %a = split(%x, indices_or_sections=[1, 3], axis=1); %a.1": lambda x: x[:, 1:3],
+    "%0 = (%x, %x);\n%1 = concatenate(%0, axis=1);\nmean(%1, axis=[2, 3], keepdims=True)": (
+        lambda x: np.concatenate([x, x], 1).mean((2, 3), keepdims=True)
+    ),
+    "take(%x, 2, axis=3)": lambda x: x[..., 2],
+    "squeeze(max(%x, axis=[1], keepdims=True), axis=[1])": lambda x: x.max(1),
+    "expand_dims(sum(%x, axis=[1]), axis=1)": lambda x: x.sum(1, keepdims=True),
+    "nn.max_pool2d(%x, pool_size=[2, 2], strides=[2, 2])": lambda x: x.reshape(
+        2, 4, 3, 2, 3, 2
+    ).max((3, 5)),
+    "nn.upsampling(%x, scale_h=2f, scale_w=2f)": lambda x: x.repeat(2, 2).repeat(2, 3),
+    "nn.pad(%x, 1f, pad_width=[[0, 0], [0, 0], [1, 0], [0, 2]])": lambda x: np.pad(
+        x, ((0, 0), (0, 0), (1, 0), (0, 2)), constant_values=1
+    ),
+    "nn.softmax(%x, axis=1)": lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True),
+    "nn.leaky_relu(%x, alpha=0.2f)": lambda x: np.where(x > 0, x, x * np.float32(0.2)),
+    "rsqrt(add(power(%x, 2f), 1f))": lambda x: 1 / np.sqrt(x * x + 1),
+}
+
+
+@pytest.mark.parametrize("body", CASES)
+def test_operators(body: str, tmp_path: Path) -> None:
+    got = run(tmp_path, body, IMAGE)
+    np.testing.assert_allclose(got, CASES[body](IMAGE), rtol=1e-5, atol=1e-6)
+
+
+REFUSED = {
+    "nn.lrn(%x)": "operator nn.lrn at line 3 .* is not supported",
+    "nn.conv2d(%x, %x)": "operator nn.conv2d at line 3 .*weight is not constant",
+    "reshape(%x, newshape=[1, 7])": "operator reshape at line 3 .*144 elements do not fit",
+    'cast(%x, dtype="int64")': "float32 cast to int64",
+    "qnn.dequantize(%x, 1f, 0)": "no tensor of integers",
+    "qnn.quantize(%x, 0f, 0)": "must be above zero",
+    "%x.3": "no such tuple",
+    "%y": "'%y' is read before it is made",
+    "nn.relu(meta[relay.Constant][0])": "show_meta_data=True",
+    "fn (%y: Tensor[(1), float32]) { %y }": "function inside the function",
+    "broadcast_to(%x, shape=[1, 900000, 900, 900])": "operator broadcast_to",
+    "nn.relu(": "is no Relay text",
+    "add(%x, 1f) add(%x, 1f)": "line 3, column 13.* is no Relay text",
+    "(" * 40 + "%x" + ")" * 40: "nested more than 32 deep",
+}
+
+
+@pytest.mark.parametrize("body", REFUSED)
+def test_refusals_name_operator_and_line(body: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.relay"
+    path.write_text(program(body))
+    with pytest.raises(InputError, match=REFUSED[body]) as refusal:
+        import_relay(path, ImportOptions())
+    assert "\n" not in str(refusal.value)
+    assert str(path) in str(refusal.value)
+
+
+def test_other_refusals(tmp_path: Path) -> None:
+    path = tmp_path / "p.relay"
+    path.write_text(program("%x").replace("0.0.5", "0.0.4"))
+    with pytest.raises(UnsupportedError, match=r"version 0\.0\.4; only 0\.0\.5"):
+        load(path)
+    path.write_text(program("%x", "Tensor[(1, ?, 6), float32]"))
+    with pytest.raises(UnsupportedError, match="open sizes"):
+        load(path)
+    path.write_text(program("%x", "Tensor[(1, 4), int64]"))
+    with pytest.raises(UnsupportedError, match="is int64"):
+        load(path)
+    path.write_text(program("nn.softmax(%x, axis=0)", "Tensor[(3, 4), float32]"))
+    with pytest.raises(UnsupportedError, match="fixed at 3"):
+        load(path)
+    shutil.copy(FIXTURES / "float.relay", path)
+    with pytest.raises(InputError, match=r"exactly one input.*save_param_dict"):
+        load(path)
+    with pytest.raises(InputError, match="not a parameter file"):
+        load(path, params=path)
+    with pytest.raises(InputError, match="in the text"):
+        load(path, params=_wrong_params(tmp_path))
+
+
+def _wrong_params(folder: Path) -> Path:
+    """The parameters, two of different shapes by each other's name."""
+    content = (FIXTURES / "float.params").read_bytes()
+    held = read_params(FIXTURES / "float.params")
+    one, two = next(
+        (a, b) for a in held for b in held if len(a) == len(b) and held[a].shape != held[b].shape
+    )
+    moved = content.replace(one.encode(), b"\1" * len(one), 1).replace(
+        two.encode(), one.encode(), 1
+    )
+    (folder / "wrong.params").write_bytes(moved.replace(b"\1" * len(one), two.encode(), 1))
+    return folder / "wrong.params"
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(at=st.integers(0, 5978), byte=st.integers(0, 255), cut=st.booleans())
+def test_damaged_text_is_refused_in_one_line(at: int, byte: int, cut: bool, tmp_path: Path) -> None:
+    """Whatever happens to the text, it is parsed or refused; nothing else is raised."""
+    content = bytearray((FIXTURES / "quantized.relay").read_bytes())
+    at = min(at, len(content) - 1)
+    content[at] = byte
+    content = content[:at] if cut else content
+    path = tmp_path / "quantized.relay"
+    path.write_bytes(bytes(content))
+    shutil.copy(FIXTURES / "quantized.params", tmp_path / "quantized.params")
+    assert "\n" not in refusal(lambda: import_relay(path, ImportOptions()))
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(at=st.integers(0, 816), values=st.binary(min_size=1, max_size=8), cut=st.booleans())
+def test_damaged_parameters_are_refused(at: int, values: bytes, cut: bool, tmp_path: Path) -> None:
+    """Sizes are compared with the file before anything is allocated."""
+    content = bytearray((FIXTURES / "quantized.params").read_bytes())
+    content[at : at + len(values)] = values
+    (tmp_path / "p.params").write_bytes(bytes(content[:at] if cut else content))
+    path = tmp_path / "p.params"
+    message = refusal(read_params, path)
+    if message:
+        assert "not a parameter file" in message
+    else:
+        assert sum(array.nbytes for array in read_params(path).values()) <= len(content)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(alphabet='#[version="0.5]def@main(%x:Tn,){}01 \n;.=fletrsoabc/*', max_size=80))
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    assert "\n" not in refusal(parse, text)
