@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alwann_c.errors import InputError
+from alwann_c.report.operand_file import Operands
+from alwann_c.report.ranges import FrontData
 
 MAX_FILE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 1 << 24
@@ -145,6 +147,18 @@ class Front(_Table):
         """The selected point."""
         return self.front[self.selected]
 
+    @property
+    def drawn(self) -> FrontData:
+        """What is drawn of it."""
+        return FrontData(
+            points=[point.model_dump() for point in self.front],
+            selected=self.selected,
+            seen=[(seen.relative_energy, seen.accuracy) for seen in self.evaluated],
+            float_accuracy=self.float_accuracy.search,
+            int8_accuracy=self.int8_accuracy.search,
+            max_drop=self.max_drop,
+        )
+
 
 class PlanUnit(_Table):
     """A unit of the accelerator and its multiplier."""
@@ -259,6 +273,7 @@ class Results:
     front: Front
     plan: Plan
     manifest: Manifest | None
+    operands: Operands | None = None
 
     def unit_names(self, count: int) -> list[str]:
         """Names of the units of a point; numbered where the plan does not name as many."""
@@ -277,7 +292,7 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 def load_results(directory: Path) -> Results:
-    """Reads `front.json`, `plan.json` and, if it exists, `manifest.json`.
+    """Reads `front.json`, `plan.json` and, if they exist, `manifest.json` and `operands.json`.
 
     Raises InputError, one line naming file, field and remedy, for a file that is missing, cannot
     be read, is no JSON, does not have the fields or is of another version.
@@ -286,7 +301,9 @@ def load_results(directory: Path) -> Results:
     plan = _read(directory / "plan.json", Plan, MAX_FILE_BYTES)
     path = directory / "manifest.json"
     manifest = _read(path, Manifest, MAX_MANIFEST_BYTES) if path.exists() else None
-    return Results(front, plan, manifest)
+    path = directory / "operands.json"
+    operands = _read(path, Operands, MAX_FILE_BYTES) if path.exists() else None
+    return Results(front, plan, manifest, operands)
 
 
 def _read(path: Path, model: type[Document], limit: int) -> Document:

@@ -1,0 +1,127 @@
+"""What results show of themselves in a notebook, and as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from alwann_c.frames import Point, Record, front_records, to_frame
+
+if TYPE_CHECKING:
+    import pandas
+
+    from alwann_c.compiler import SearchResult
+    from alwann_c.plan import Plan
+
+
+class FrontView:
+    """A result that holds a front: its rows, its data frame, its picture."""
+
+    def points(self) -> list[Point]:
+        """The front as `front.json` holds it."""
+        raise NotImplementedError
+
+    def _search(self) -> SearchResult:
+        raise NotImplementedError
+
+    def records(self) -> list[Record]:
+        """One flat row per plan of the front, cheapest first; the columns of `front.csv`."""
+        found = self._search()
+        return front_records(self.points(), found.unit_names, found.layer_names, found.selected)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """`records()` as a pandas DataFrame. Raises InputError where pandas is not installed."""
+        return to_frame(self.records())
+
+    def __repr__(self) -> str:
+        """The chosen plan in one line."""
+        found = self._search()
+        best = found.best
+        return (
+            f"<{type(self).__name__} of {found.plan.model['name']} on {found.plan.target}: "
+            f"{len(found.front)} plans, chosen one saves {1 - best.relative_energy:.1%} at "
+            f"{best.accuracy:.2%} (float {found.float_accuracy:.2%})>"
+        )
+
+    def _repr_html_(self) -> str:
+        """The front as a picture and as a table."""
+        from alwann_c.report.charts import front_chart
+        from alwann_c.report.ranges import FrontData
+        from alwann_c.report.vega import to_svg
+
+        found = self._search()
+        data = FrontData(
+            points=self.points(),
+            selected=found.selected,
+            seen=[(e.relative_energy, e.accuracy) for e in found.evaluations],
+            float_accuracy=found.float_accuracy,
+            int8_accuracy=found.int8.accuracy,
+            max_drop=found.max_drop,
+        )
+        return to_svg(front_chart(data)) + _table(self.records()) + _plan_line(found.plan)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f}"
+
+
+def _table(records: Sequence[Record]) -> str:
+    from alwann_c.report.markup import Column, table, tag
+
+    heads = ("Saved, %", "Accuracy, %", "Drop", "95 % interval", "Test, %", "Drop", "Multipliers")
+    columns = [Column("Plan"), *(Column(head) for head in heads)]
+    rows = []
+    for row in records:
+        units = [str(value) for key, value in row.items() if key.startswith("unit ")]
+        name = f"{row['point']}{' (chosen)' if row['selected'] else ''}"
+        rows.append(
+            [
+                tag("b", name) if row["selected"] else name,
+                _percent(1 - row["relative_energy"]),
+                _percent(row["accuracy"]),
+                _percent(row["drop"]),
+                f"{_percent(row['drop_low'])} to {_percent(row['drop_high'])}",
+                _percent(row["test_accuracy"]),
+                _percent(row["test_drop"]),
+                ", ".join(units),
+            ]
+        )
+    return table("Plans of the front, cheapest first; drops in points against float", columns, rows)
+
+
+def _plan_line(plan: Plan) -> str:
+    from alwann_c.report.markup import tag
+
+    return tag("p", "The chosen plan, layer by layer: ", tag("code", ".plan"), f" ({plan.target})")
+
+
+def plan_html(plan: Plan) -> str:
+    """A plan as a table of its layers."""
+    from alwann_c.report.markup import Column, table, tag
+
+    columns = [
+        Column("Layer"),
+        Column("Kind"),
+        Column("MACs", numeric=True),
+        Column("Unit"),
+        Column("Multiplier"),
+        Column("Energy of exact, %", numeric=True),
+        Column("Tuned weights, %", numeric=True),
+    ]
+    rows = [
+        [
+            layer.name,
+            layer.kind,
+            f"{layer.macs:,}",
+            layer.unit or "(exact)",
+            layer.multiplier,
+            _percent(layer.relative_cost),
+            _percent(layer.changed_weights),
+        ]
+        for layer in plan.layers
+    ]
+    caption = (
+        f"{plan.model['name']} on {plan.target}: {100 * plan.relative_energy:.1f} % of the exact "
+        f"multiplication energy, compensation: {plan.compensation}"
+    )
+    return tag("div", table(caption, columns, rows))
