@@ -116,11 +116,7 @@ def front_chart(data: FrontData, *, theme: Theme = PAPER, view: View | None = No
             ),
             "encoding": {"x": x, "y": y},
         },
-        {
-            "name": "whiskers",
-            "mark": _mark("errorbar", ticks={"size": 7}, color=theme.text, opacity=0.6, aria=False),
-            "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
-        },
+        _whiskers(x, y, theme),
         {
             "name": "front",
             **(_zoom() if theme is PAGE else {}),
@@ -166,7 +162,7 @@ def _axis(field: str, title: str, domain: Sequence[float], form: str) -> Spec:
         "field": field,
         "type": "quantitative",
         "scale": {"domain": list(domain), "nice": False, "zero": False},
-        "axis": {"title": title, "format": form},
+        "axis": {"title": title, "format": form, "tickCount": 8},
     }
 
 
@@ -197,6 +193,24 @@ def _references(data: FrontData, theme: Theme) -> list[tuple[str, float, str, li
     ]
 
 
+def _whiskers(x: Spec, y: Spec, theme: Theme) -> Spec:
+    """The 95 % intervals."""
+    colour = {"color": theme.text, "opacity": 0.6, "aria": False}
+    end = _mark("tick", orient="horizontal", size=7, thickness=1.2, **colour)
+    return {
+        "name": "whiskers",
+        "encoding": {"x": x},
+        "layer": [
+            {
+                "mark": _mark("rule", **colour),
+                "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}},
+            },
+            {"mark": end, "encoding": {"y": {**y, "field": "low"}}},
+            {"mark": end, "encoding": {"y": {**y, "field": "high"}}},
+        ],
+    }
+
+
 def _lines(data: FrontData, theme: Theme) -> Spec:
     """Float, exact int8 and the limit, told apart by their dashes too."""
     lines = [
@@ -211,7 +225,7 @@ def _lines(data: FrontData, theme: Theme) -> Spec:
 
 
 def _line_names(data: FrontData, theme: Theme, view: View) -> Spec:
-    """Names of the lines beside the plot, pushed apart where the lines lie close."""
+    """Names of the lines at the left end, pushed apart where the lines lie close."""
     low, high = view.accuracy
     step = 0.042 * (high - low)
     placed: list[tuple[float, str, str]] = []
@@ -221,9 +235,9 @@ def _line_names(data: FrontData, theme: Theme, view: View) -> Spec:
     names = [
         {
             "data": {"values": [{"accuracy": at, "name": name}]},
-            "mark": {"type": "text", "align": "left", "dx": 5, "color": colour, "aria": False},
+            "mark": _mark("text", align="left", baseline="bottom", color=colour, aria=False),
             "encoding": {
-                "x": {"value": "width"},
+                "x": {"value": 4},
                 "y": {"field": "accuracy", "type": "quantitative"},
                 "text": {"field": "name"},
             },

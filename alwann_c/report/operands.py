@@ -26,8 +26,8 @@ def operands_section(results: Results) -> Html:
         tag(
             "p",
             f"Codes counted on {count(operands.images, 'calibration image')} in the approximate"
-            " network, every histogram scaled to its peak. A multiplier's published error takes all"
-            " operands as equally likely; these layers do not.",
+            " network; heights are roots of the counts, so that rare codes show. A multiplier's"
+            " published error takes all operands as equally likely; these layers do not.",
         ),
         tag("ul", *keys, class_="legend"),
         tag("div", *cards, class_="operand-cards"),
@@ -41,10 +41,10 @@ def _card(results: Results, operands: Operands, layer: LayerOperands) -> Html:
     circuit = results.plan.multipliers.get(layer.multiplier)
     error = layer.product_error
     facts = [
-        ("mean |error|, all operands", compact(circuit.mae) if circuit and circuit.mae else None),
-        ("mean |error|, these operands", compact(error.absolute)),
-        ("mean error, these operands", compact(error.mean)),
-        ("mean |product|", compact(error.product)),
+        ("error, all operands", compact(circuit.mae) if circuit and circuit.mae else None),
+        ("error, these operands", compact(error.absolute)),
+        ("its mean, with sign", compact(error.mean)),
+        ("product", compact(error.product)),
     ]
     rows = [
         tag("div", tag("dt", name), tag("dd", value)) for name, value in facts if value is not None
@@ -60,6 +60,7 @@ def _card(results: Results, operands: Operands, layer: LayerOperands) -> Html:
         tag("h3", code(layer.name), " ", tag("small", join([unit, " ", code(layer.multiplier)]))),
         picture,
         tag("div", *scale, class_="codes", aria_hidden="true"),
+        tag("p", "Of one product, mean absolute:", class_="note"),
         tag("dl", *rows, class_="facts"),
         class_="operand-card",
     )

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 from typing import Any
 
 from alwann_c.report.charts import PAPER, SCHEMA, Spec, Theme, config
+from alwann_c.report.energy import ORIGINS
 from alwann_c.report.figures import energy_unit
 from alwann_c.report.operand_file import LayerOperands, Operands
 from alwann_c.report.results import Energy, Plan
 
 CODES_PER_BIN = 4
 EXACT_UNIT = "exact"
-ORIGINS = (
-    ("multiplication", "multiplications"),
-    ("overhead", "rest of the MACs"),
-    ("buffer", "on-chip buffer"),
-    ("dram", "off-chip memory"),
-    ("leakage", "leakage"),
-)
 
 
 def _chart(theme: Theme, **content: Any) -> Spec:
@@ -100,8 +95,10 @@ def assignment_chart(plan: Plan, theme: Theme = PAPER) -> Spec:
 
 
 def _binned(counts: Sequence[int]) -> list[float]:
-    """Shares in bins of a few codes, scaled to the largest."""
-    sums = [sum(counts[at : at + CODES_PER_BIN]) for at in range(0, len(counts), CODES_PER_BIN)]
+    """Bins of a few codes, relative to the largest, as roots, so that rare codes show."""
+    sums = [
+        sqrt(sum(counts[at : at + CODES_PER_BIN])) for at in range(0, len(counts), CODES_PER_BIN)
+    ]
     largest = max(sums) or 1
     return [value / largest for value in sums]
 
@@ -129,7 +126,7 @@ def operand_chart(operands: Operands, theme: Theme = PAPER, columns: int = 4) ->
     kinds = ["activation", "weight"]
     return _chart(
         theme,
-        description="Histograms of the operands' codes per layer, each scaled to its peak",
+        description="Histograms of the operands' codes per layer (roots of the counts)",
         data={"values": rows},
         facet=_nominal("layer", None),
         columns=columns,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 from alwann_c.report.markup import Html, code, tag
 
@@ -73,10 +74,11 @@ def strip(layers: Sequence[tuple[int, str]]) -> Html:
 
 
 def histogram(series: Sequence[tuple[Sequence[int], str]], label: str) -> Html:
-    """Counts of 256 codes (with a CSS class) as areas over one another, each scaled to its peak."""
+    """Counts of 256 codes (with a CSS class) as areas over one another: roots, so that rare
+    codes show beside a peak, each scaled to its largest."""
     drawn = []
     for counts, css in series:
-        bins = [sum(counts[at : at + CODES]) for at in range(0, len(counts), CODES)]
+        bins = [sqrt(sum(counts[at : at + CODES])) for at in range(0, len(counts), CODES)]
         peak = max(bins) or 1
         tops = [f"V{round(60 - 58 * value / peak, 1)}h{CODES}" for value in bins]
         drawn.append(tag("path", class_=css, d=f"M0 60{''.join(tops)}V60z"))

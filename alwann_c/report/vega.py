@@ -19,10 +19,15 @@ def to_svg(spec: Spec) -> Html:
     Vega counts the ids of clip paths per process; here they are counted per picture, and named
     after it, so that several can stand in one page.
     """
+    return _svg(json.dumps(spec, sort_keys=True))
+
+
+@lru_cache(maxsize=16)
+def _svg(spec: str) -> Html:
     import vl_convert
 
     drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
+    name = hashlib.sha256(spec.encode()).hexdigest()[:8]
     numbers: dict[str, int] = {}
 
     def own(found: re.Match[str]) -> str:
