@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,9 @@ from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import Plan, codes_hash
-from alwann_c.progress import Progress
+from alwann_c.progress import Clock, Progress
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
+from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
 from alwann_c.search import (
     DaskPool,
@@ -66,28 +66,6 @@ class SearchOptions:
     thorough: Effort = THOROUGH
 
 
-@dataclass
-class Clock:
-    """Seconds spent in each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the block's duration to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def total(self) -> dict[str, float]:
-        """All stages and `total`, rounded to milliseconds."""
-        stages = {**self.seconds, "total": time.perf_counter() - self.began}
-        return {name: round(value, 3) for name, value in stages.items()}
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class SearchResult(FrontView):
     """The front on the search data and the chosen plan."""
@@ -102,26 +80,28 @@ class SearchResult(FrontView):
     max_drop: float = 0.005
 
     @property
-    def unit_names(self) -> list[str]:
-        """Units of the accelerator."""
-        return [unit.name for unit in self.accelerator.binding.units]
-
-    @property
-    def layer_names(self) -> list[str]:
-        """Layers the front assigns, in order."""
-        return list(self.accelerator.approximable)
-
-    def _search(self) -> SearchResult:
-        return self
-
-    @property
     def best(self) -> FrontPoint:
         """The selected point."""
         return self.front[self.selected]
 
-    def points(self) -> list[Point]:
-        """The front as `front.json` holds it, without test data."""
-        return [point_fields(point) for point in self.front]
+    def front_data(self) -> FrontData:
+        """The front with its candidates and reference accuracies, without test data."""
+        return FrontData(
+            points=[point_fields(point) for point in self.front],
+            selected=self.selected,
+            seen=[(e.relative_energy, e.accuracy) for e in self.evaluations],
+            float_accuracy=self.float_accuracy,
+            int8_accuracy=self.int8.accuracy,
+            max_drop=self.max_drop,
+        )
+
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        units = [unit.name for unit in self.accelerator.binding.units]
+        return units, list(self.accelerator.approximable)
+
+    def _subject(self) -> str:
+        return f"{self.plan.model['name']} on {self.plan.target}"
 
 
 def search(
@@ -249,12 +229,16 @@ class CompileResult(FrontView):
     summary: dict[str, Any]
     tested: list[Point]
 
-    def _search(self) -> SearchResult:
-        return self.search
+    def front_data(self) -> FrontData:
+        """The front with its candidates and reference accuracies."""
+        return replace(self.search.front_data(), points=self.tested)
 
-    def points(self) -> list[Point]:
-        """The front as `front.json` holds it."""
-        return self.tested
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        return self.search.columns()
+
+    def _subject(self) -> str:
+        return self.search._subject()
 
 
 def compile_model(

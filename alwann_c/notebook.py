@@ -1,33 +1,44 @@
-"""What results show of themselves in a notebook, and as tables."""
+"""What results show of themselves in a notebook, and as tables.
+
+The report is imported when something is drawn: its results are such views themselves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from alwann_c.frames import Point, Record, front_records, to_frame
+from alwann_c.frames import Record, front_records, to_frame
 
 if TYPE_CHECKING:
     import pandas
 
-    from alwann_c.compiler import SearchResult
     from alwann_c.plan import Plan
+    from alwann_c.report.ranges import FrontData
 
 
 class FrontView:
-    """A result that holds a front: its rows, its data frame, its picture."""
+    """A result that holds a front: its rows, its data frame, its picture.
 
-    def points(self) -> list[Point]:
-        """The front as `front.json` holds it."""
+    A subclass says what is drawn, what the columns are called and whose front it is.
+    """
+
+    def front_data(self) -> FrontData:
+        """The front with its candidates and reference accuracies."""
         raise NotImplementedError
 
-    def _search(self) -> SearchResult:
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        raise NotImplementedError
+
+    def _subject(self) -> str:
+        """Network and target."""
         raise NotImplementedError
 
     def records(self) -> list[Record]:
         """One flat row per plan of the front, cheapest first; the columns of `front.csv`."""
-        found = self._search()
-        return front_records(self.points(), found.unit_names, found.layer_names, found.selected)
+        data = self.front_data()
+        return front_records(data.points, *self.columns(), data.selected)
 
     def to_frame(self) -> pandas.DataFrame:
         """`records()` as a pandas DataFrame. Raises InputError where pandas is not installed."""
@@ -35,30 +46,22 @@ class FrontView:
 
     def __repr__(self) -> str:
         """The chosen plan in one line."""
-        found = self._search()
-        best = found.best
+        data = self.front_data()
+        best = data.points[data.selected]
         return (
-            f"<{type(self).__name__} of {found.plan.model['name']} on {found.plan.target}: "
-            f"{len(found.front)} plans, chosen one saves {1 - best.relative_energy:.1%} at "
-            f"{best.accuracy:.2%} (float {found.float_accuracy:.2%})>"
+            f"<{type(self).__name__} of {self._subject()}: front of {len(data.points)}, chosen "
+            f"plan saves {1 - best['relative_energy']:.1%} at {best['accuracy']:.2%} "
+            f"(float {data.float_accuracy:.2%})>"
         )
 
     def _repr_html_(self) -> str:
-        """The front as a picture and as a table."""
+        """The front as a picture and as a table, in a notebook."""
         from alwann_c.report.charts import front_chart
-        from alwann_c.report.ranges import FrontData
+        from alwann_c.report.markup import join, tag
         from alwann_c.report.vega import to_svg
 
-        found = self._search()
-        data = FrontData(
-            points=self.points(),
-            selected=found.selected,
-            seen=[(e.relative_energy, e.accuracy) for e in found.evaluations],
-            float_accuracy=found.float_accuracy,
-            int8_accuracy=found.int8.accuracy,
-            max_drop=found.max_drop,
-        )
-        return to_svg(front_chart(data)) + _table(self.records()) + _plan_line(found.plan)
+        heading = tag("p", tag("b", self._subject()))
+        return join([heading, to_svg(front_chart(self.front_data())), _table(self.records())])
 
 
 def _percent(value: float | None) -> str:
@@ -87,12 +90,6 @@ def _table(records: Sequence[Record]) -> str:
             ]
         )
     return table("Plans of the front, cheapest first; drops in points against float", columns, rows)
-
-
-def _plan_line(plan: Plan) -> str:
-    from alwann_c.report.markup import tag
-
-    return tag("p", "The chosen plan, layer by layer: ", tag("code", ".plan"), f" ({plan.target})")
 
 
 def plan_html(plan: Plan) -> str:

@@ -1,10 +1,15 @@
-"""Progress messages: text that may know how far a counted step has come."""
+"""Progress: messages that may know how far a counted step has come, and time spent by stage."""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Self
+
+_LOG = logging.getLogger(__name__)
 
 
 class Progress(str):
@@ -41,6 +46,30 @@ class Remaining:
         counted = text.done - self._first
         left = (self._last - self._since) / max(counted, 1) * (text.of - text.done)
         return "" if text.done >= text.of else f" (about {duration(left)} left)"
+
+
+@dataclass
+class Clock:
+    """Seconds spent in each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the block's duration to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            took = time.perf_counter() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + took
+            _LOG.debug("%s took %.3f s", name, took)
+
+    def total(self) -> dict[str, float]:
+        """All stages and `total`, rounded to milliseconds."""
+        stages = {**self.seconds, "total": time.perf_counter() - self.began}
+        return {name: round(value, 3) for name, value in stages.items()}
 
 
 def duration(seconds: float) -> str:

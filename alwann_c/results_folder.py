@@ -13,12 +13,13 @@ from alwann_c.frames import Point, front_records, to_csv
 from alwann_c.libraries import library_identity
 from alwann_c.operands import describe_operands
 from alwann_c.plan import write_plan
+from alwann_c.progress import Clock
 from alwann_c.report import write_report
 from alwann_c.targets import Library
 from alwann_c.version import TOOL
 
 if TYPE_CHECKING:
-    from alwann_c.compiler import Clock, SearchOptions, SearchResult
+    from alwann_c.compiler import SearchOptions, SearchResult
     from alwann_c.deploy import Module
 
 
@@ -61,7 +62,8 @@ def write_results(
         data=described,
         device=device,
     )
-    front = [{**point, **extra} for point, extra in zip(found.points(), test_fields, strict=True)]
+    searched = found.front_data()
+    front = [{**point, **extra} for point, extra in zip(searched.points, test_fields, strict=True)]
     seconds = clock.total()
     chosen = front[found.selected]
     summary = {
@@ -120,7 +122,7 @@ def write_results(
             "seconds": seconds,
         },
     )
-    records = front_records(front, found.unit_names, found.layer_names, found.selected)
+    records = front_records(front, *found.columns(), found.selected)
     write_text(folder / "front.csv", to_csv(records))
     write_report(folder)
     return summary, front

@@ -34,9 +34,14 @@ def energy_chart(energy: Energy, theme: Theme = PAPER) -> Spec:
     whole = max((layer.total_pj for layer in energy.layers), default=0.0)
     size, unit = energy_unit([whole])
     rows = [
-        {"layer": layer.name, "origin": label, "energy": getattr(layer, f"{key}_pj") / size}
+        {
+            "layer": layer.name,
+            "origin": label,
+            "rank": rank,
+            "energy": getattr(layer, f"{key}_pj") / size,
+        }
         for layer in energy.layers
-        for key, label in ORIGINS
+        for rank, (key, label) in enumerate(ORIGINS)
         if getattr(layer, f"{key}_pj") > 0
     ]
     shown = [label for _, label in ORIGINS if any(row["origin"] == label for row in rows)]
@@ -51,7 +56,7 @@ def energy_chart(energy: Energy, theme: Theme = PAPER) -> Spec:
             "y": _nominal("layer", None),
             "x": {"field": "energy", "type": "quantitative", "title": f"{unit} per image"},
             "color": _coloured("origin", "goes into", shown, theme.units),
-            "order": {"field": "origin", "sort": shown},
+            "order": {"field": "rank", "type": "quantitative"},
         },
     )
 

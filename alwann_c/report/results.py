@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alwann_c.errors import InputError
+from alwann_c.notebook import FrontView
 from alwann_c.report.operand_file import Operands
 from alwann_c.report.ranges import FrontData
 
@@ -266,8 +267,8 @@ class Manifest(BaseModel):
     version: Literal[1] = 1
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(FrontView):
     """The validated files of one output folder."""
 
     front: Front
@@ -281,6 +282,18 @@ class Results:
             return [unit.name for unit in self.plan.units]
         return [f"unit{index}" for index in range(count)]
 
+    def front_data(self) -> FrontData:
+        """What is drawn of the front."""
+        return self.front.drawn
+
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        units = self.unit_names(len(self.front.chosen.assignment.units))
+        return units, [layer.name for layer in self.front.layers]
+
+    def _subject(self) -> str:
+        return f"{self.front.model.name} on {self.front.target}"
+
     @property
     def agree(self) -> bool:
         """False where plan.json is visibly not the plan of the selected point."""
@@ -291,12 +304,13 @@ class Results:
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def load_results(directory: Path) -> Results:
+def load_results(directory: str | Path) -> Results:
     """Reads `front.json`, `plan.json` and, if they exist, `manifest.json` and `operands.json`.
 
     Raises InputError, one line naming file, field and remedy, for a file that is missing, cannot
     be read, is no JSON, does not have the fields or is of another version.
     """
+    directory = Path(directory)
     front = _read(directory / "front.json", Front, MAX_FILE_BYTES)
     plan = _read(directory / "plan.json", Plan, MAX_FILE_BYTES)
     path = directory / "manifest.json"
