@@ -14,6 +14,7 @@ from alwann_c.passes.approximate import LayerApproximation, uncompensated
 from alwann_c.passes.compensate import LayerData, output_gap
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizedModel
+from alwann_c.targets import operand_values
 from alwann_c.version import TOOL
 
 Codes = npt.NDArray[np.uint8]
@@ -31,13 +32,13 @@ def describe_operands(
     """The content of `operands.json` for the layers of a plan.
 
     Activation codes are counted in the approximate network, as the accelerator would see them,
-    padding left out; weight codes as they were before tuning.
+    padding left out; weight codes in the coding the layer is approximated in, before tuning.
     """
     compensator = Compensator(quantized, images=IMAGES, thorough=ROWS)
-    run_time = {name: bound(quantized.layers[name], a) for name, a in approximations.items()}
+    run_time = {name: bound(a) for name, a in approximations.items()}
     layers = []
     for name, approximation in approximations.items():
-        layer = quantized.layers[name]
+        own, layer = quantized.layers[name], approximation.layer
         run = quantized.network.run_probed(compensator.images, run_time, [name])
         activations = np.bincount(run.codes[name].ravel(), minlength=256)
         weights = np.bincount(layer.weight.ravel(), minlength=256)
@@ -52,10 +53,8 @@ def describe_operands(
                 "product_error": _product_error(layer, approximation, activations),
                 "weight_changes": _weight_changes(layer, approximation),
                 "output_error": {
-                    "before": _output_error(
-                        layer, uncompensated(layer, approximation.multiplier), data
-                    ),
-                    "after": _output_error(layer, approximation, data),
+                    "before": _output_error(uncompensated(own, approximation.multiplier), data),
+                    "after": _output_error(approximation, data),
                 },
             }
         )
@@ -69,22 +68,17 @@ def describe_operands(
     }
 
 
-def _output_error(layer: LayerCodes, approximation: LayerApproximation, data: LayerData) -> float:
+def _output_error(approximation: LayerApproximation, data: LayerData) -> float:
     """Root mean square of the error of the layer's output against what it should give (see
     `Compensator`), relative to the deviation of that."""
-    step = (approximation.scale / np.float32(layer.input.scale)).astype(np.float32)
-    scaled = replace(layer, weight_scale=step)
+    layer, scale = approximation.layer, approximation.scale
+    step = (scale / np.float32(layer.input.scale)).astype(np.float32)
     table = approximation.multiplier.table
-    mean, variance = output_gap(scaled, approximation.weight, table, data.choose, data.residual)
-    mean = mean - (approximation.offset.astype(np.int64) - layer.offset())
-    squares = (variance + mean * mean) * approximation.scale.astype(np.float64) ** 2
+    scaled = replace(layer, weight_scale=step)
+    gap = output_gap(scaled, approximation.weight, table, data.choose, data.residual)
+    mean = gap.mean - (approximation.offset.astype(np.int64) - layer.offset())
+    squares = (gap.variance + mean * mean) * scale.astype(np.float64) ** 2
     return float(np.sqrt(squares.mean() / data.variance))
-
-
-def values(signed: bool) -> npt.NDArray[np.int64]:
-    """The number each of the 256 code patterns stands for."""
-    patterns = np.arange(256, dtype=np.uint8)
-    return (patterns.view(np.int8) if signed else patterns).astype(np.int64)
 
 
 def _by_value(counts: Counts, signed: bool) -> list[int]:
@@ -95,7 +89,7 @@ def _by_value(counts: Counts, signed: bool) -> list[int]:
 
 def _weight_changes(layer: LayerCodes, approximation: LayerApproximation) -> dict[str, Any]:
     """How far tuning moved the weight codes."""
-    value = values(layer.signed)
+    value = operand_values(signed=layer.signed).astype(np.int64)
     moved = np.abs(value[approximation.weight] - value[layer.weight])
     changed = moved > 0
     return {
@@ -113,7 +107,7 @@ def _product_error(
 
     Activations and weights (untuned) are taken as independent, each as often as the layer holds it.
     """
-    value = values(layer.signed).astype(np.float64)
+    value = operand_values(signed=layer.signed).astype(np.float64)
     exact = np.outer(value, value)
     error = approximation.multiplier.table - exact
     rows = activations / max(int(activations.sum()), 1)
