@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import Plan, codes_hash
-from alwann_c.progress import Clock, Progress
+from alwann_c.progress import Clock, Progress, Say
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
@@ -48,7 +48,6 @@ from alwann_c.statistics import paired_drop
 from alwann_c.targets import Library, Target, bind, load_target
 from alwann_c.version import TOOL
 
-Say = Callable[[str], None]
 _LOG = logging.getLogger(__name__)
 
 
@@ -259,8 +258,7 @@ def compile_model(
     command: str = "",
     say: Say = _LOG.info,
 ) -> CompileResult:
-    """The whole job; `output` gets module.so, manifest.json, plan.json, front.json, front.csv,
-    operands.json and report.html.
+    """The whole job; `output` gets the files of docs/formats.md, report.html among them.
 
     Raises InputError on bad input, before anything is written.
     """

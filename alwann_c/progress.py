@@ -11,6 +11,9 @@ from typing import Self
 
 _LOG = logging.getLogger(__name__)
 
+Say = Callable[[str], None]
+"""Takes progress messages."""
+
 
 class Progress(str):
     """A message `STEP DONE/OF…`; callers that only want text use it as the `str` it is."""

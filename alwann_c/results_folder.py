@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,8 @@ from alwann_c.report import write_report
 from alwann_c.targets import Library
 from alwann_c.version import TOOL
 
+PACKAGES = ("apache-tvm", "numpy", "onnx", "pymoo")
+
 if TYPE_CHECKING:
     from alwann_c.compiler import SearchOptions, SearchResult
     from alwann_c.deploy import Module
@@ -25,6 +29,11 @@ if TYPE_CHECKING:
 
 def _describe(data: Dataset) -> dict[str, Any]:
     return {"path": str(data.path), "sha256": data.sha256, "images": len(data)}
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def write_results(
@@ -91,6 +100,7 @@ def write_results(
             "version": 1,
             "tool": TOOL,
             "command": command,
+            "versions": _versions(),
             "model": {"name": network.name, "sha256": network.sha256},
             "target": aim.name,
             "architecture": aim.architecture,

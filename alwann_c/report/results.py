@@ -124,6 +124,7 @@ class Front(_Table):
     evaluations: Count
     seconds: dict[str, Amount]
     command: str
+    versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

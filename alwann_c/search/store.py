@@ -104,8 +104,11 @@ class SqliteMemory:
         _trace: TracebackType | None,
     ) -> None:
         """Closes; a file that this search created and that holds nothing goes with a failure."""
-        kept = self._connection.execute("SELECT 1 FROM evaluation LIMIT 1").fetchone()
+        try:
+            empty = not self._connection.execute("SELECT 1 FROM evaluation LIMIT 1").fetchall()
+        except sqlite3.DatabaseError:
+            empty = False
         self._connection.close()
-        if error is not None and self._created and kept is None:
+        if error is not None and self._created and empty:
             for suffix in ("", "-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
