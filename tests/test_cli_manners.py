@@ -11,15 +11,19 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_json
 from tiny import Case
 
-from alwann_c.cli.arguments import COMPENSATIONS, build_parser
+from alwann_c.atomic import fresh_folder
+from alwann_c.cli.arguments import COMPENSATIONS, RANGES, build_parser
 from alwann_c.cli.console import Console, How
 from alwann_c.cli.examples import EXAMPLES
 from alwann_c.cli.parser import Parser
+from alwann_c.errors import InputError
+from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
 from alwann_c.progress import Progress, Remaining, duration
 
@@ -56,8 +60,9 @@ def test_every_command_teaches_with_an_example() -> None:
             assert described, (name, action.dest)
 
 
-def test_the_compensations_are_those_there_are() -> None:
+def test_the_choices_are_those_there_are() -> None:
     assert COMPENSATIONS == METHODS
+    assert get_args(Estimator) == RANGES
 
 
 @pytest.mark.parametrize(
@@ -224,25 +229,43 @@ def test_interrupted_compile_says_how_to_go_on_and_does(small: Case, tmp_path: P
     assert (folder / "report.html").exists()
 
 
-@pytest.mark.parametrize("place", ["out", "deep/er/out"])
-def test_a_late_refusal_leaves_no_folder(small: Case, tmp_path: Path, place: str) -> None:
+def test_a_late_refusal_leaves_no_folder(small: Case, tmp_path: Path) -> None:
     target = tmp_path / "target.toml"
     target.write_text(TARGET, encoding="utf-8")
-    arguments = compile_arguments(small, target, tmp_path / place)
+    arguments = compile_arguments(small, target, tmp_path / "deep" / "er" / "out")
     done = alwann_c(*arguments, "--exclude", "*")
     assert done.code == 2
     assert "nothing is left to approximate" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["target.toml"]
 
 
-def test_a_late_refusal_keeps_what_was_there(small: Case, tmp_path: Path) -> None:
-    target = tmp_path / "target.toml"
-    target.write_text(TARGET, encoding="utf-8")
-    (tmp_path / "out").mkdir()
-    done = alwann_c(*compile_arguments(small, target, tmp_path / "out"), "--exclude", "*")
-    assert done.code == 2
-    assert (tmp_path / "out").is_dir()
-    assert not list((tmp_path / "out").iterdir())
+@pytest.mark.parametrize(
+    ("existing", "written", "left"),
+    [
+        ((), (), ()),
+        (("a",), (), ("a",)),
+        (("a", "a/b"), (), ("a", "a/b")),
+        ((), ("a/b/kept",), ("a", "a/b", "a/b/kept")),
+    ],
+)
+def test_a_folder_goes_only_if_it_is_new_and_empty(
+    tmp_path: Path, existing: tuple[str, ...], written: tuple[str, ...], left: tuple[str, ...]
+) -> None:
+    for name in existing:
+        (tmp_path / name).mkdir()
+
+    def refuse() -> None:
+        with fresh_folder(tmp_path / "a" / "b"):
+            for name in written:
+                (tmp_path / name).touch()
+            raise InputError("too late")
+
+    with pytest.raises(InputError, match="too late"):
+        refuse()
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*"))
+    assert found == list(left)
+    with fresh_folder(tmp_path / "a" / "b") as folder:
+        assert folder.is_dir()
 
 
 def test_interruption_elsewhere_is_told_apart(

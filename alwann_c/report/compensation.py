@@ -46,7 +46,11 @@ def compensation_section(results: Results) -> Html:
         "Changes per layer. Output error: root mean square against what the layer should give, in"
         " per cent of its deviation. Corrections: absolute, in units of the layer's output"
     )
-    shown = table(caption, columns, rows, css="bars changes") if rows else tag("p", "Nothing was changed.")
+    shown = (
+        table(caption, columns, rows, css="bars changes")
+        if rows
+        else tag("p", "Nothing was changed.")
+    )
     return section("compensation", "What compensation changed", join([tag("p", text), shown]))
 
 
