@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from alwann_c.model import Model, load
     from alwann_c.plan import Plan, load_plan
     from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
+    from alwann_c.report.results import load_results
     from alwann_c.targets import load_library, load_target
 
 _LAZY = {
@@ -48,6 +49,7 @@ _LAZY = {
     "load_library": ("alwann_c.targets", "load_library"),
     "load_module": ("alwann_c.deploy", "load_module"),
     "load_plan": ("alwann_c.plan", "load_plan"),
+    "load_results": ("alwann_c.report.results", "load_results"),
     "load_target": ("alwann_c.targets", "load_target"),
     "open_libraries": ("alwann_c.libraries", "open_libraries"),
     "quantize": ("alwann_c.quantized", "quantize"),
@@ -84,6 +86,7 @@ __all__ = [
     "load_library",
     "load_module",
     "load_plan",
+    "load_results",
     "load_target",
     "open_libraries",
     "quantize",

@@ -52,3 +52,18 @@ def output_folder(path: Path) -> Path:
             f"{path}: cannot write to this output folder ({e.strerror or e}); choose another"
         ) from e
     return path
+
+
+@contextmanager
+def fresh_folder(path: Path) -> Iterator[Path]:
+    """As `output_folder`; what it created is removed again when the block fails and left it empty."""
+    created = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        yield output_folder(path)
+    except BaseException:
+        for folder in created:
+            try:
+                folder.rmdir()
+            except OSError:
+                break
+        raise

@@ -182,6 +182,15 @@ class Compensator:
             self._kernels.residual,
         )
 
+    def layer_data(self, name: str, run: ProbedRun) -> LayerData:
+        """What a fit of the layer would see in `run`, a run on the compensator's images."""
+        return self._data(name, run, self.thorough)
+
+    @property
+    def images(self) -> Float32:
+        """The calibration images it works on."""
+        return self._images
+
     def _fit(
         self,
         layer: LayerCodes,

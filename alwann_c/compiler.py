@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
-from alwann_c.atomic import output_folder
+from alwann_c.atomic import fresh_folder
 from alwann_c.builder import build, make_plan
 from alwann_c.codegen.build import check_tools, resolve_device
 from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
 from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Timed, float_correct, network_correct
+from alwann_c.frames import Point, drop_fields, point_fields
 from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import Model, load
+from alwann_c.notebook import FrontView
 from alwann_c.plan import Plan, codes_hash
+from alwann_c.progress import Clock, Progress, Say
 from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
-from alwann_c.results_folder import drop_fields, write_results
+from alwann_c.report.ranges import FrontData
+from alwann_c.results_folder import write_results
 from alwann_c.search import (
     DaskPool,
     Evaluation,
@@ -44,7 +48,7 @@ from alwann_c.statistics import paired_drop
 from alwann_c.targets import Library, Target, bind, load_target
 from alwann_c.version import TOOL
 
-Say = Callable[[str], None]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,30 +65,8 @@ class SearchOptions:
     thorough: Effort = THOROUGH
 
 
-@dataclass
-class Clock:
-    """Seconds spent in each stage."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    began: float = field(default_factory=time.perf_counter)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Adds the block's duration to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def total(self) -> dict[str, float]:
-        """All stages and `total`, rounded to milliseconds."""
-        stages = {**self.seconds, "total": time.perf_counter() - self.began}
-        return {name: round(value, 3) for name, value in stages.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class SearchResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchResult(FrontView):
     """The front on the search data and the chosen plan."""
 
     accelerator: Accelerator
@@ -94,11 +76,31 @@ class SearchResult:
     evaluations: list[Evaluation]
     float_accuracy: float
     int8: Timed
+    max_drop: float = 0.005
 
     @property
     def best(self) -> FrontPoint:
         """The selected point."""
         return self.front[self.selected]
+
+    def front_data(self) -> FrontData:
+        """The front with its candidates and reference accuracies, without test data."""
+        return FrontData(
+            points=[point_fields(point) for point in self.front],
+            selected=self.selected,
+            seen=[(e.relative_energy, e.accuracy) for e in self.evaluations],
+            float_accuracy=self.float_accuracy,
+            int8_accuracy=self.int8.accuracy,
+            max_drop=self.max_drop,
+        )
+
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        units = [unit.name for unit in self.accelerator.binding.units]
+        return units, list(self.accelerator.approximable)
+
+    def _subject(self) -> str:
+        return f"{self.plan.model['name']} on {self.plan.target}"
 
 
 def search(
@@ -111,7 +113,7 @@ def search(
     exclusions: Exclusions | None = None,
     memory: SqliteMemory | None = None,
     client: Any = None,
-    say: Say = lambda _: None,
+    say: Say = _LOG.info,
     clock: Clock | None = None,
 ) -> SearchResult:
     """Searches assignments of `quantized` on `target` with labelled search data.
@@ -143,10 +145,8 @@ def search(
     def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
         good = [e for e in subset.seen.values() if e.accuracy >= int8.accuracy - options.max_drop]
         best = min((e.relative_energy for e in good), default=1.0)
-        say(
-            f"generation {done}/{of}: {evaluations} evaluated, "
-            f"best saving within {options.max_drop:.1%}: {1 - best:.1%}"
-        )
+        said = f": {evaluations} evaluated, best saves {1 - best:.1%} within {options.max_drop:.1%}"
+        say(Progress("generation", done, of, said))
 
     with clock.stage("search"):
         exploration = explore(
@@ -172,7 +172,7 @@ def search(
             reference,
             max_drop=options.max_drop,
             count=options.refine,
-            progress=lambda done, of: say(f"refining {done}/{of} plans of the front"),
+            progress=lambda done, of: say(Progress("refining", done, of, " plans of the front")),
         )
     chosen = select(front, options.max_drop)
     best = front[chosen]
@@ -185,6 +185,7 @@ def search(
         exploration.evaluations,
         float(reference.mean()),
         int8,
+        options.max_drop,
     )
 
 
@@ -200,7 +201,7 @@ def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[s
     errors = np.empty((len(layers), len(names)))
     for j, fits in enumerate(pool.fit(names)):
         errors[:, j] = fits.divergences
-        say(f"measuring multipliers {j + 1}/{len(names)}: {fits.multiplier}")
+        say(Progress("measuring multipliers", j + 1, len(names), f": {fits.multiplier}"))
     keep = [
         j
         for j in range(len(names))
@@ -218,13 +219,25 @@ def _first_population(
     return list(dict.fromkeys([*uniform, *guided]))[: max(options.population, len(uniform))]
 
 
-@dataclass(frozen=True, eq=False)
-class CompileResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class CompileResult(FrontView):
     """Everything `compile` found; `summary` is the JSON of the command line."""
 
     folder: Path
     search: SearchResult
     summary: dict[str, Any]
+    tested: list[Point]
+
+    def front_data(self) -> FrontData:
+        """The front with its candidates and reference accuracies."""
+        return replace(self.search.front_data(), points=self.tested)
+
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        return self.search.columns()
+
+    def _subject(self) -> str:
+        return self.search._subject()
 
 
 def compile_model(
@@ -243,9 +256,9 @@ def compile_model(
     workers: int = 1,
     scheduler: str | None = None,
     command: str = "",
-    say: Say = lambda _: None,
+    say: Say = _LOG.info,
 ) -> CompileResult:
-    """The whole job; `output` gets module.so, manifest.json, plan.json, front.json, report.html.
+    """The whole job; `output` gets the files of docs/formats.md, report.html among them.
 
     Raises InputError on bad input, before anything is written.
     """
@@ -260,23 +273,23 @@ def compile_model(
         data.check(network.input_shape, network.classes, need_labels=name != "calibration")
     bind(aim, library)
     check_tools(resolve_device(device))
-    folder = output_folder(Path(output))
-    with clock.stage("calibrate"):
-        scheme = QuantizationScheme(signed=aim.operands.signed)
-        quantized = quantize(network, sets["calibration"], scheme)
-    approximable = place(quantized, aim, library, exclusions).approximable
-    say(f"{network.name}: {len(quantized.layers)} integer layers")
-    identity = {
-        "model": network.sha256,
-        "search": sets["search"].sha256,
-        "calibration": sets["calibration"].sha256,
-        "codes": codes_hash(quantized),
-        "layers": ", ".join(approximable),
-        "library": library_identity(library)["sha256"],
-        "effort": str(options.quick),
-        "tool": TOOL,
-    }
     with ExitStack() as stack:
+        folder = stack.enter_context(fresh_folder(Path(output)))
+        with clock.stage("calibrate"):
+            scheme = QuantizationScheme(signed=aim.operands.signed)
+            quantized = quantize(network, sets["calibration"], scheme)
+        approximable = place(quantized, aim, library, exclusions).approximable
+        say(f"{network.name}: {len(quantized.layers)} integer layers")
+        identity = {
+            "model": network.sha256,
+            "search": sets["search"].sha256,
+            "calibration": sets["calibration"].sha256,
+            "codes": codes_hash(quantized),
+            "layers": ", ".join(approximable),
+            "library": library_identity(library)["sha256"],
+            "effort": str(options.quick),
+            "tool": TOOL,
+        }
         store = SqliteMemory(folder / "evaluations.sqlite", identity, resume=resume)
         memory = stack.enter_context(store)
         client = None
@@ -302,7 +315,7 @@ def compile_model(
     if "test" in sets:
         with clock.stage("test"):
             tested, test_fields = _test(found, sets["test"], say)
-    summary = write_results(
+    summary, points = write_results(
         folder,
         found,
         module,
@@ -315,7 +328,7 @@ def compile_model(
         command=command,
         clock=clock,
     )
-    return CompileResult(folder, found, summary)
+    return CompileResult(folder, found, summary, points)
 
 
 def _test(

@@ -41,6 +41,13 @@ class Model:
     files: tuple[Path, ...] = ()
     program: Any = None
 
+    def __repr__(self) -> str:
+        """In one line, without the IR."""
+        return (
+            f"<Model {self.name}: {self.input_name}{list(self.input_shape)} -> "
+            f"{self.output_name}{list(self.output_shape)}, {len(self.layers)} layers>"
+        )
+
     @property
     def layers(self) -> list[FloatLayer]:
         """Convolutions and dense layers, in order."""

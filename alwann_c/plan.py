@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alwann_c.atomic import write_json
 from alwann_c.errors import InputError
+from alwann_c.notebook import plan_html
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import recode
 from alwann_c.passes.quantize import LayerCodes
@@ -121,12 +123,25 @@ class Plan(BaseModel):
     multipliers: dict[str, dict[str, Any]] = Field(default_factory=dict)
     relative_energy: float
     energy: dict[str, Any] = Field(default_factory=dict)
+    content_sha256: str | None = Field(default=None, exclude=True)
+    """As the file states it; not part of what is hashed."""
 
     @property
     def sha256(self) -> str:
         """Content hash."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def _repr_html_(self) -> str:
+        """The layers as a table, in a notebook."""
+        return plan_html(self)
+
+    def __repr__(self) -> str:
+        """In one line, without the arrays."""
+        return (
+            f"<Plan of {self.model.get('name')} on {self.target}: {len(self.layers)} layers, "
+            f"{1 - self.relative_energy:.1%} of the multiplication energy saved>"
+        )
 
     def approximations(
         self, quantized: QuantizedModel, library: Library
@@ -216,16 +231,29 @@ def scheme_of(plan: Plan) -> QuantizationScheme:
     return QuantizationScheme(wanted.weights, wanted.ranges, wanted.signed)  # type: ignore[arg-type]
 
 
+def write_plan(plan: Plan, path: Path) -> None:
+    """Writes a plan file, sealed by the hash of its content."""
+    write_json(path, {**plan.model_dump(mode="json"), "content_sha256": plan.sha256})
+
+
 def load_plan(path: str | Path) -> Plan:
-    """Reads a plan file. Raises InputError naming file and field."""
+    """Reads a plan file. Raises InputError naming file and field, and where the seal is broken."""
     path = Path(path)
     try:
         if path.stat().st_size > MAX_PLAN_BYTES:
             raise InputError(f"{path}: larger than {MAX_PLAN_BYTES} bytes; not a plan")
-        return Plan.model_validate_json(path.read_bytes())
+        plan = Plan.model_validate_json(path.read_bytes())
     except OSError as e:
         raise InputError(f"{path}: cannot read: {e.strerror}; give a plan.json") from e
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "content"
         raise InputError(f"{path}: {where}: {first['msg']}; give a plan of this version") from e
+    if plan.content_sha256 is None:
+        raise InputError(f"{path}: content_sha256: missing; compile again with this version")
+    if plan.content_sha256 != plan.sha256:
+        raise InputError(
+            f"{path}: content_sha256: the plan was altered or damaged after it was written; "
+            "give the file as it was written, or compile again"
+        )
+    return plan

@@ -50,6 +50,10 @@ class QuantizedModel:
     images: int
     refusals: dict[str, str] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """In one line, without the IR."""
+        return f"<QuantizedModel {self.model.name}: {len(self.layers)} integer layers>"
+
     @property
     def calibration(self) -> Dataset:
         """The unlabelled images. Raises InputError when the codes came with the file alone."""

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alwann_c.atomic import write_json
+from alwann_c.atomic import write_json, write_text
 from alwann_c.builder import write_module
 from alwann_c.dataset import Dataset
+from alwann_c.frames import Point, front_records, to_csv
 from alwann_c.libraries import library_identity
+from alwann_c.operands import describe_operands
+from alwann_c.plan import write_plan
+from alwann_c.progress import Clock
 from alwann_c.report import write_report
-from alwann_c.statistics import Drop
 from alwann_c.targets import Library
 from alwann_c.version import TOOL
 
+PACKAGES = ("apache-tvm", "numpy", "onnx", "pymoo")
+
 if TYPE_CHECKING:
-    from alwann_c.compiler import Clock, SearchOptions, SearchResult
+    from alwann_c.compiler import SearchOptions, SearchResult
     from alwann_c.deploy import Module
+
+
+def _describe(data: Dataset) -> dict[str, Any]:
+    return {"path": str(data.path), "sha256": data.sha256, "images": len(data)}
+
+
+def _versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
 def write_results(
@@ -33,15 +49,18 @@ def write_results(
     test_fields: Sequence[Mapping[str, Any]],
     command: str,
     clock: Clock,
-) -> dict[str, Any]:
-    """Writes every file of the folder; returns the JSON of the command line.
+) -> tuple[dict[str, Any], list[Point]]:
+    """Writes every file of the folder; returns the JSON of the command line and the front's points.
 
     `sets`: `calibration`, `search` and, where given, `test`. `tested`: accuracies of float and int8
     on the test data; `test_fields`: what each point of the front adds, both empty without it.
     """
     quantized = found.accelerator.quantized
     network, aim = quantized.model, found.accelerator.target
-    write_json(folder / "plan.json", found.plan.model_dump(mode="json"))
+    write_plan(found.plan, folder / "plan.json")
+    with clock.stage("describe"):
+        operands = describe_operands(quantized, found.best.approximations)
+        write_json(folder / "operands.json", operands)
     described = {name: _describe(data) for name, data in sets.items()}
     write_module(
         module,
@@ -52,16 +71,8 @@ def write_results(
         data=described,
         device=device,
     )
-    front = [
-        {
-            "accuracy": point.accuracy,
-            **drop_fields(point.drop, ""),
-            "relative_energy": point.relative_energy,
-            "assignment": point.assignment.to_dict(),
-            **extra,
-        }
-        for point, extra in zip(found.front, test_fields, strict=True)
-    ]
+    searched = found.front_data()
+    front = [{**point, **extra} for point, extra in zip(searched.points, test_fields, strict=True)]
     seconds = clock.total()
     chosen = front[found.selected]
     summary = {
@@ -89,6 +100,7 @@ def write_results(
             "version": 1,
             "tool": TOOL,
             "command": command,
+            "versions": _versions(),
             "model": {"name": network.name, "sha256": network.sha256},
             "target": aim.name,
             "architecture": aim.architecture,
@@ -120,14 +132,7 @@ def write_results(
             "seconds": seconds,
         },
     )
+    records = front_records(front, *found.columns(), found.selected)
+    write_text(folder / "front.csv", to_csv(records))
     write_report(folder)
-    return summary
-
-
-def _describe(data: Dataset) -> dict[str, Any]:
-    return {"path": str(data.path), "sha256": data.sha256, "images": len(data)}
-
-
-def drop_fields(drop: Drop, prefix: str) -> dict[str, Any]:
-    """A paired drop against float and its interval, under the names the files use."""
-    return {f"{prefix}drop": drop.mean, f"{prefix}drop_ci95": list(drop.ci95)}
+    return summary, front

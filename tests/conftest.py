@@ -63,5 +63,7 @@ def compiled(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     folder = tmp_path_factory.mktemp("compiled")
     target = folder / "three.toml"
     target.write_text(TARGET, encoding="utf-8")
-    done = alwann_c(*compile_arguments(small, target, folder / "out"), "--json")
+    done = alwann_c(
+        *compile_arguments(small, target, folder / "out"), "--progress", "lines", "--json"
+    )
     return Compiled(folder / "out", target, only_json(done), done.err)

@@ -44,6 +44,7 @@ def test_compile_json(compiled: Compiled) -> None:
 def test_compile_writes(compiled: Compiled) -> None:
     files = {path.name for path in compiled.folder.iterdir()}
     wanted = {"module.so", "manifest.json", "plan.json", "front.json", "report.html"}
+    wanted |= {"front.csv", "operands.json"}
     assert wanted <= files
     assert not [name for name in files - wanted if not name.startswith("evaluations.sqlite")]
     front = json.loads((compiled.folder / "front.json").read_text(encoding="utf-8"))

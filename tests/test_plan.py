@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from tiny import Case, make_target, random_multiplier, residual_net, tiny_library
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
-from alwann_c.atomic import write_json
 from alwann_c.builder import make_plan
 from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError
 from alwann_c.passes.approximate import LayerApproximation, uncompensated
 from alwann_c.passes.compensate import recode
-from alwann_c.plan import PackedArray, Plan, load_plan
+from alwann_c.plan import PackedArray, Plan, load_plan, write_plan
 from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.targets import Assignment, Library
 
@@ -56,7 +57,7 @@ def plan(accelerator: Accelerator, chosen: dict[str, LayerApproximation]) -> Pla
 def test_round_trip(
     tmp_path: Path, small: Case, plan: Plan, chosen: dict[str, LayerApproximation]
 ) -> None:
-    write_json(tmp_path / "plan.json", plan.model_dump(mode="json"))
+    write_plan(plan, tmp_path / "plan.json")
     read = load_plan(tmp_path / "plan.json")
     assert read.model_dump(mode="json") == plan.model_dump(mode="json")
     assert read.sha256 == plan.sha256
@@ -152,10 +153,27 @@ def test_altered_plans_are_refused(
 ) -> None:
     document = plan.model_dump(mode="json")
     alter(document)
+    with contextlib.suppress(ValidationError):  # a seal that fits, so that the rest is looked at
+        document["content_sha256"] = Plan.model_validate(document).sha256
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         load_plan(path).approximations(small.quantized, LIBRARY)
+
+
+def test_the_seal_is_checked(tmp_path: Path, plan: Plan) -> None:
+    path = tmp_path / "plan.json"
+    write_plan(plan, path)
+    assert load_plan(path).sha256 == plan.sha256
+    document = json.loads(path.read_text())
+    document["relative_energy"] += 0.001
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match=r"content_sha256: the plan was altered"):
+        load_plan(path)
+    del document["content_sha256"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError, match=r"content_sha256: missing"):
+        load_plan(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null"])

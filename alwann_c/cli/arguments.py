@@ -3,58 +3,92 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import NoReturn, get_args
+from typing import Any
 
-from alwann_c.passes.calibrate import Estimator
-from alwann_c.passes.compensate import METHODS
-from alwann_c.version import TOOL
+from alwann_c.cli.about import Version
+from alwann_c.cli.completion import SHELLS, files, multiplier_names, target_names
+from alwann_c.cli.examples import epilog
+from alwann_c.cli.parser import Parser, image_numbers, positive, shape, share
 
+COMPENSATIONS = ("none", "alwann", "full")
+"""The compensation's `METHODS`, here because `--help` must not load the compiler."""
 
-class Parser(argparse.ArgumentParser):
-    """Reports a bad command line in one `error:` line, exit code 2."""
+RANGES = ("noise", "mse", "kl", "percentile", "minmax")
+"""Estimators of the activations' ranges, here for the same reason."""
 
-    def error(self, message: str) -> NoReturn:
-        """One line, exit 2."""
-        print(f"error: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def positive(text: str) -> int:
-    """A whole number above zero."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number above 0")
-    return value
+PICTURES = ("svg", "png", "pdf")
 
 
-def share(text: str) -> float:
-    """A number in 0..1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number in 0..1")
-    return value
+class _Commands:
+    """Adds commands to a parser, each with its examples."""
+
+    def __init__(self, parser: Parser, prefix: str = "", into: str = "command") -> None:
+        self._actions = parser.add_commands("ACTION" if prefix else "COMMAND", into)
+        self._prefix = prefix
+        self._common = Parser(add_help=False)
+        _output_style(self._common)
+
+    def add(self, name: str, text: str, *, group: bool = False) -> Parser:
+        """A command; with `group` one that only holds further ones."""
+        return self._actions.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=epilog(f"{self._prefix}{name}"),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[] if group else [self._common],
+        )
 
 
-def shape(text: str) -> tuple[int, ...]:
-    """Sizes separated by commas."""
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not sizes like 3,224,224")
-    return sizes
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog="alwann-c",
+        description="Approximate-multiplier accelerators for trained CNNs, without retraining.",
+        epilog=epilog("") + "\n\nalwann-c COMMAND --help has examples of every command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=Version)
+    commands = _Commands(parser)
+    _demo(commands.add("demo", "the main job on the shipped model, data, library and target"))
+    _inspect(commands.add("inspect", "layers, shapes, MACs, approximable or why not"))
+    _compile(commands.add("compile", "model in; front, plan and deployed module out"))
+    _evaluate(commands.add("evaluate", "accuracy of a uniform multiplier or of a plan"))
+    _run(commands.add("run", "runs a deployed module; needs neither model nor search"))
+    _export_rtl(commands.add("export-rtl", "arrays, golden vectors and SystemVerilog of a plan"))
+    _multipliers(commands.add("multipliers", "multiplier libraries", group=True))
+    _targets(commands.add("targets", "target descriptions", group=True))
+    report = commands.add("report", "rebuilds report.html of a compile output folder")
+    report.add_argument("folder", metavar="DIR")
+    _plot(commands.add("plot", "the pictures of the report as files, for papers and slides"))
+    shell = commands.add("completion", "the script that completes this command line in a shell")
+    shell.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    return parser
 
 
-def _model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL")
+def _output_style(command: Parser) -> None:
+    command.add_argument("--json", action="store_true", help="one JSON object on stdout")
+    command.add_argument(
+        "--progress",
+        choices=("auto", "lines", "off"),
+        default="auto",
+        metavar="HOW",
+        help="auto: live on a terminal, else silent (default); lines: one per step; off",
+    )
+
+
+def _completed(action: argparse.Action, completer: Any) -> None:
+    """How the shell completes the value of an argument."""
+    action.completer = completer  # type: ignore[attr-defined]
+
+
+def _data(command: Parser, option: str, text: str, *, required: bool = False) -> None:
+    action = command.add_argument(option, required=required, metavar="D", help=text)
+    _completed(action, files(".toml", ".npz"))
+
+
+def _model(command: Parser) -> None:
+    _completed(command.add_argument("model", metavar="MODEL", help="ONNX file"), files(".onnx"))
     command.add_argument(
         "--input-shape", type=shape, metavar="C,H,W", help="of a model that leaves it open"
     )
@@ -66,20 +100,7 @@ def _model(command: argparse.ArgumentParser) -> None:
     )
 
 
-def image_numbers(text: str) -> list[int]:
-    """Numbers of images: `0,3,10-12`."""
-    numbers: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not (first.isdecimal() and (last.isdecimal() or not dash)):
-            raise argparse.ArgumentTypeError(f"'{text}' is not like 0,3,10-12")
-        numbers += range(int(first), int(last or first) + 1)
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"'{text}' names no image")
-    return numbers
-
-
-def _libraries(command: argparse.ArgumentParser) -> None:
+def _libraries(command: Parser) -> None:
     command.add_argument(
         "--library",
         action="append",
@@ -89,7 +110,7 @@ def _libraries(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _exclusions(command: argparse.ArgumentParser) -> None:
+def _exclusions(command: Parser) -> None:
     command.add_argument(
         "--exclude", action="append", default=[], metavar="LAYER", help="keep a layer exact"
     )
@@ -100,10 +121,16 @@ def _exclusions(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _effort(command: argparse.ArgumentParser, population: int, generations: int) -> None:
-    command.add_argument("--population", type=positive, default=population, metavar="N")
-    command.add_argument("--generations", type=positive, default=generations, metavar="N")
-    command.add_argument("--seed", type=int, default=0, metavar="N")
+def _effort(command: Parser, population: int, generations: int) -> None:
+    for option, default, text in (
+        ("--population", population, "candidates of a generation"),
+        ("--generations", generations, "generations of the search"),
+    ):
+        text = f"{text} (default {default})"
+        command.add_argument(option, type=positive, default=default, metavar="N", help=text)
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="same seed, same result (default 0)"
+    )
     command.add_argument(
         "--search-images",
         type=positive,
@@ -111,102 +138,128 @@ def _effort(command: argparse.ArgumentParser, population: int, generations: int)
         metavar="N",
         help="search images a candidate is judged on; the front is judged on all (default 1000)",
     )
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    common = Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser = Parser(
-        prog="alwann-c",
-        description="Approximate-multiplier accelerators for trained CNNs, without retraining.",
-        epilog="example: alwann-c compile net.onnx --target power-gated-4 --calibration c.toml "
-        "--search s.toml --test t.toml -o out",
+    command.add_argument(
+        "--resume", action="store_true", help="go on with an interrupted search in DIR"
     )
-    parser.add_argument("--version", action="version", version=TOOL)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=text, parents=[common])
 
-    demo = command("demo", "the main job on the shipped model, data, library and target")
-    demo.add_argument("-o", "--output", default="demo-output", metavar="DIR")
-    _effort(demo, 20, 6)
+def _demo(command: Parser) -> None:
+    command.add_argument(
+        "-o", "--output", default="demo-output", metavar="DIR", help="default: demo-output"
+    )
+    _effort(command, 20, 6)
 
-    inspect = command("inspect", "layers, shapes, MACs, approximable or why not")
-    _model(inspect)
-    inspect.add_argument(
+
+def _inspect(command: Parser) -> None:
+    _model(command)
+    command.add_argument(
         "--kernels", action="store_true", help="also the kernel that computes each layer here"
     )
 
-    compile_ = command("compile", "model in; front, plan and deployed module out")
-    _model(compile_)
-    compile_.add_argument("--target", required=True, metavar="T", help="name or .toml file")
-    compile_.add_argument("--calibration", required=True, metavar="D", help="unlabelled images")
-    compile_.add_argument("--search", required=True, metavar="D", help="labelled, to choose with")
-    compile_.add_argument("--test", metavar="D", help="labelled, to report on")
-    compile_.add_argument("--max-drop", type=share, default=0.005, metavar="X")
-    compile_.add_argument(
+
+def _compile(command: Parser) -> None:
+    _model(command)
+    target = command.add_argument("--target", required=True, metavar="T", help="name or .toml file")
+    _completed(target, target_names)
+    _data(command, "--calibration", "unlabelled images", required=True)
+    _data(command, "--search", "labelled, to choose with", required=True)
+    _data(command, "--test", "labelled, to report on")
+    command.add_argument(
+        "--max-drop",
+        type=share,
+        default=0.005,
+        metavar="X",
+        help="accuracy the chosen plan may lose against float, 0..1 (default 0.005)",
+    )
+    command.add_argument(
         "--device", default="cpu", help="cpu, 'llvm -mtriple=…', c, cuda[:sm_90], opencl"
     )
-    where = compile_.add_mutually_exclusive_group()
+    where = command.add_mutually_exclusive_group()
     where.add_argument("--workers", type=positive, default=1, metavar="N", help="processes here")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://host:port")
-    compile_.add_argument("--resume", action="store_true", help="continue a search in DIR")
-    compile_.add_argument("-o", "--output", required=True, metavar="DIR")
-    _libraries(compile_)
-    _exclusions(compile_)
-    _effort(compile_, 50, 30)
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="folder for everything it writes"
+    )
+    _libraries(command)
+    _exclusions(command)
+    _effort(command, 50, 30)
 
-    evaluate = command("evaluate", "accuracy of a uniform multiplier or of a plan")
-    _model(evaluate)
-    evaluate.add_argument("--calibration", required=True, metavar="D")
-    evaluate.add_argument("--test", required=True, metavar="D")
-    what = evaluate.add_mutually_exclusive_group()
-    what.add_argument("--multiplier", metavar="NAME", help="on every approximable layer")
-    what.add_argument("--plan", metavar="FILE")
-    evaluate.add_argument("--compensation", choices=METHODS, default="full")
-    evaluate.add_argument("--weights", choices=("per-channel", "per-tensor"), default="per-channel")
-    evaluate.add_argument("--ranges", choices=get_args(Estimator), default="noise")
-    evaluate.add_argument("--limit", type=positive, metavar="N", help="first N test images only")
-    _libraries(evaluate)
-    _exclusions(evaluate)
 
-    run = command("run", "runs a deployed module; needs neither model nor search")
-    run.add_argument("module", metavar="MODULE", help="module.so or its folder")
-    run.add_argument("--data", metavar="D", help="images to run on")
-    run.add_argument("-o", "--output", metavar="FILE.npy", help="write the outputs")
-    run.add_argument("--self-test", action="store_true", help="compare with recorded outputs")
-    run.add_argument("--rpc", metavar="HOST:PORT", help="run on this TVM RPC server")
+def _evaluate(command: Parser) -> None:
+    _model(command)
+    _data(command, "--calibration", "unlabelled images", required=True)
+    _data(command, "--test", "labelled images to judge on", required=True)
+    what = command.add_mutually_exclusive_group()
+    uniform = what.add_argument("--multiplier", metavar="NAME", help="on every approximable layer")
+    _completed(uniform, multiplier_names)
+    _completed(what.add_argument("--plan", metavar="FILE", help="plan.json"), files(".json"))
+    command.add_argument(
+        "--compensation",
+        choices=COMPENSATIONS,
+        default="full",
+        help="none; alwann: their weight tuning; full (default)",
+    )
+    command.add_argument("--weights", choices=("per-channel", "per-tensor"), default="per-channel")
+    command.add_argument("--ranges", choices=RANGES, default="noise")
+    command.add_argument("--limit", type=positive, metavar="N", help="first N test images only")
+    _libraries(command)
+    _exclusions(command)
 
-    rtl = command("export-rtl", "arrays, golden vectors and SystemVerilog of a plan")
-    rtl.add_argument("plan", metavar="PLAN", help="plan.json or the folder `compile` wrote")
-    rtl.add_argument("--model", metavar="MODEL", help="default: as the manifest beside PLAN says")
-    rtl.add_argument("--calibration", metavar="D", help="default: as the manifest says")
-    rtl.add_argument("--data", metavar="D", help="golden images; default: the calibration data")
-    rtl.add_argument(
+
+def _run(command: Parser) -> None:
+    command.add_argument("module", metavar="MODULE", help="module.so or its folder")
+    _data(command, "--data", "images to run on")
+    command.add_argument("-o", "--output", metavar="FILE.npy", help="write the outputs")
+    command.add_argument("--self-test", action="store_true", help="compare with recorded outputs")
+    command.add_argument("--rpc", metavar="HOST:PORT", help="run on this TVM RPC server")
+
+
+def _export_rtl(command: Parser) -> None:
+    command.add_argument("plan", metavar="PLAN", help="plan.json or the folder `compile` wrote")
+    command.add_argument(
+        "--model", metavar="MODEL", help="default: as the manifest beside PLAN says"
+    )
+    _data(command, "--calibration", "default: as the manifest says")
+    _data(command, "--data", "golden images; default: the calibration data")
+    command.add_argument(
         "--images", type=image_numbers, metavar="LIST", help="which of them: 0,3,10-12 (default 0)"
     )
-    rtl.add_argument("--simulate", action="store_true", help="run every test bench with iverilog")
-    rtl.add_argument("-o", "--output", required=True, metavar="DIR")
-    _libraries(rtl)
+    command.add_argument("--simulate", action="store_true", help="run every test bench (iverilog)")
+    command.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="folder for everything it writes"
+    )
+    _libraries(command)
 
-    multipliers = command("multipliers", "multiplier libraries")
-    actions = multipliers.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="every multiplier", parents=[common])
-    _libraries(listing)
-    show = actions.add_parser("show", help="one multiplier", parents=[common])
-    show.add_argument("name", metavar="NAME")
+
+def _multipliers(command: Parser) -> None:
+    actions = _Commands(command, "multipliers ", "action")
+    _libraries(actions.add("list", "every multiplier with its power and error"))
+    show = actions.add("show", "one multiplier")
     _libraries(show)
+    _completed(show.add_argument("name", metavar="NAME"), multiplier_names)
 
-    targets = command("targets", "target descriptions")
-    actions = targets.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="shipped targets", parents=[common])
+
+def _targets(command: Parser) -> None:
+    actions = _Commands(command, "targets ", "action")
+    actions.add("list", "shipped targets")
     for name, text in (("show", "one target"), ("validate", "checks a target file")):
-        sub = actions.add_parser(name, help=text, parents=[common])
-        sub.add_argument("target", metavar="TARGET", help="name or .toml file")
-    actions.add_parser("schema", help="JSON Schema of target files", parents=[common])
+        aim = actions.add(name, text).add_argument(
+            "target", metavar="TARGET", help="name or .toml file"
+        )
+        _completed(aim, target_names)
+    actions.add("schema", "JSON Schema of target files")
 
-    report = command("report", "rebuilds report.html of a compile output folder")
-    report.add_argument("folder", metavar="DIR")
-    return parser
+
+def _plot(command: Parser) -> None:
+    command.add_argument("folder", metavar="DIR", help="the folder `compile` wrote")
+    command.add_argument("--format", choices=PICTURES, default="svg", help="default: svg")
+    command.add_argument(
+        "--scale",
+        type=positive,
+        default=2,
+        metavar="N",
+        help="pixels per point of a png (default 2)",
+    )
+    command.add_argument(
+        "-o", "--output", metavar="DIR", help="where the files go; default: DIR/figures"
+    )

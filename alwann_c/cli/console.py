@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
+
+from alwann_c.progress import Remaining
+
+How = Literal["auto", "lines", "off"]
 
 
 class Console:
-    """With `as_json`, stdout gets one JSON object and nothing else."""
+    """With `as_json`, stdout gets one JSON object and nothing else.
 
-    def __init__(self, as_json: bool) -> None:
+    Progress is one line rewritten in place on a terminal, one line per step when asked for, and
+    otherwise silence: a log file or a calling program wants results and errors.
+    """
+
+    def __init__(self, as_json: bool = False, how: How = "auto") -> None:
         self.as_json = as_json
         self._began = time.monotonic()
-        self._live = sys.stderr.isatty()
+        self._remaining = Remaining()
+        self._live = how == "auto" and sys.stderr.isatty()
+        self._lines = how == "lines"
+        self._open = False
 
     def progress(self, text: str) -> None:
-        """A line about what is going on; rewritten in place on a terminal."""
-        stamp = f"[{time.monotonic() - self._began:6.1f} s] {text}"
+        """What is going on, with the time since the start and what is left of a counted step."""
+        left = self._remaining.after(text)
+        if not (self._live or self._lines):
+            return
+        stamp = f"[{time.monotonic() - self._began:6.1f} s] {text}{left}"
         if self._live:
-            print(f"\r\033[K{stamp}", end="", file=sys.stderr, flush=True)
+            room = shutil.get_terminal_size().columns - 1
+            short = stamp if len(stamp) <= room else stamp[: room - 1] + "…"
+            print(f"\r\033[K{short}", end="", file=sys.stderr, flush=True)
+            self._open = True
         else:
             print(stamp, file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """Ends a progress line."""
-        if self._live:
+        if self._open:
             print(file=sys.stderr, flush=True)
+            self._open = False
 
     def result(self, data: dict[str, Any], lines: list[str]) -> None:
         """The command's result: `data` as JSON, or `lines` for people."""

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Any
 
 from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
@@ -21,7 +20,6 @@ from alwann_c.evaluation import EvaluationResult, float_correct, network_correct
 from alwann_c.libraries import open_libraries
 from alwann_c.plan import load_plan, scheme_of
 from alwann_c.quantized import QuantizationScheme, quantize
-from alwann_c.report import write_report
 from alwann_c.targets import relative_energy
 
 
@@ -88,7 +86,7 @@ def compile_(arguments: Any, console: Console) -> int:
         resume=arguments.resume,
         workers=arguments.workers,
         scheduler=arguments.scheduler,
-        command="alwann-c " + shlex.join(sys.argv[1:]),
+        command="alwann-c " + shlex.join(arguments.argv),
         say=console.progress,
     )
     lines = [*_summary_lines(result), "", f"written to {result.folder}"]
@@ -112,7 +110,8 @@ def demo(arguments: Any, console: Console) -> int:
                 quick=Effort(rows=8_192, sweeps=1, every=False),
                 thorough=Effort(rows=32_768, sweeps=2, every=False),
             ),
-            command="alwann-c demo",
+            resume=arguments.resume,
+            command="alwann-c " + shlex.join(arguments.argv),
             say=console.progress,
         )
         console.progress("reloading the module in a fresh process")
@@ -190,14 +189,4 @@ def evaluate(arguments: Any, console: Console) -> int:
         f"relative energy      {'unknown' if energy is None else format(energy, '.4f')}",
     ]
     console.result(result.to_dict(), lines)
-    return 0
-
-
-def report(arguments: Any, console: Console) -> int:
-    """`report DIR`."""
-    folder = Path(arguments.folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the output folder of `compile`")
-    path = write_report(folder)
-    console.result({"report": str(path)}, [f"written {path}"])
     return 0

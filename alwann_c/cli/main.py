@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+import argcomplete
 
 from alwann_c.cli.arguments import build_parser
 from alwann_c.cli.console import Console
@@ -14,7 +18,7 @@ from alwann_c.errors import InputError
 
 def _commands() -> dict[str, Callable[[Any, Console], int]]:
     """Imported on demand: `--help` must not load the compiler."""
-    from alwann_c.cli import catalogue, deployment, inspection, jobs
+    from alwann_c.cli import catalogue, completion, deployment, inspection, jobs, pictures
 
     return {
         "demo": jobs.demo,
@@ -23,16 +27,21 @@ def _commands() -> dict[str, Callable[[Any, Console], int]]:
         "evaluate": jobs.evaluate,
         "run": deployment.run,
         "export-rtl": deployment.export_rtl,
-        "report": jobs.report,
+        "report": pictures.report,
+        "plot": pictures.plot,
         "multipliers": catalogue.multipliers,
         "targets": catalogue.targets,
+        "completion": completion.completion,
     }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0, 2 on bad input, 130 when interrupted."""
-    arguments = build_parser().parse_args(argv)
-    console = Console(arguments.json)
+    parser = build_parser()
+    argcomplete.autocomplete(parser, always_complete_options=False)
+    arguments = parser.parse_args(argv)
+    arguments.argv = [*(sys.argv[1:] if argv is None else argv)]
+    console = Console(arguments.json, arguments.progress)
     try:
         return _commands()[arguments.command](arguments, console)
     except InputError as e:
@@ -41,10 +50,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         console.done()
-        print(
-            "interrupted; finished evaluations are kept: run again with --resume", file=sys.stderr
-        )
+        print(_interrupted(arguments), file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _interrupted(arguments: Any) -> str:
+    """What is kept of an interrupted command, and how to go on."""
+    if getattr(arguments, "resume", None) is None:
+        return "interrupted; nothing was written"
+    if not (Path(arguments.output) / "evaluations.sqlite").exists():
+        return "interrupted before the search; run the same command again"
+    again = [*arguments.argv, *([] if arguments.resume else ["--resume"])]
+    return (
+        f"interrupted; finished evaluations are kept in {arguments.output}, go on with:\n"
+        f"  alwann-c {shlex.join(again)}"
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Attribute = str | int | float | bool | None
 
@@ -105,3 +107,11 @@ def section(identifier: str, heading: str, *children: str) -> Html:
     return tag(
         "section", tag("h2", heading, id=title), *children, id=identifier, aria_labelledby=title
     )
+
+
+def data_block(identifier: str, data: Any) -> Html:
+    """JSON for the page's script, which nothing inside can close or turn into markup."""
+    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return tag("script", Html(text), type="application/json", id=identifier)

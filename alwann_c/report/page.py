@@ -9,11 +9,13 @@ from pathlib import Path
 from string import Template
 
 from alwann_c.atomic import write_text
+from alwann_c.report import vega
 from alwann_c.report.assignment import assignment_section
 from alwann_c.report.compensation import compensation_section
 from alwann_c.report.energy import energy_section
 from alwann_c.report.headline import headline, subtitle
 from alwann_c.report.markup import code, escape, join
+from alwann_c.report.operands import operands_section
 from alwann_c.report.points import front_section
 from alwann_c.report.provenance import provenance_section
 from alwann_c.report.results import load_results
@@ -32,12 +34,13 @@ def render_report(directory: Path) -> str:
     """
     results = load_results(directory)
     front = results.front
-    style, script = _asset("style.css"), _asset("plot.js")
+    style, own, library = _asset("style.css"), _asset("report.js"), vega.script()
     body = [
         headline(results),
         front_section(results),
         assignment_section(results),
         energy_section(results),
+        operands_section(results),
         compensation_section(results),
         timing_section(front),
         provenance_section(results),
@@ -45,7 +48,7 @@ def render_report(directory: Path) -> str:
     return Template(_asset("page.html")).substitute(
         policy=escape(
             f"default-src 'none'; img-src data:; style-src '{_hash(style)}';"
-            f" script-src '{_hash(script)}'; base-uri 'none'; form-action 'none'"
+            f" script-src '{_hash(library)}' '{_hash(own)}'; base-uri 'none'; form-action 'none'"
         ),
         title=escape(f"{front.model.name} on {front.target}"),
         model=code(front.model.name),
@@ -53,7 +56,8 @@ def render_report(directory: Path) -> str:
         body=join(body),
         tool=escape(front.tool),
         style=style,
-        script=script,
+        library=library,
+        script=own,
     )
 
 

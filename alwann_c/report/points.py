@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from alwann_c.report.charts import PAGE, front_chart
 from alwann_c.report.figures import count, interval, number, percent, points
-from alwann_c.report.markup import Column, Html, code, join, section, table, tag
-from alwann_c.report.plot import SIZES, View, by_energy, render_plot, views
+from alwann_c.report.markup import Column, Html, code, data_block, join, section, table, tag
+from alwann_c.report.ranges import View, by_energy, views
 from alwann_c.report.results import Front, FrontPoint, Results
 from alwann_c.report.shapes import strip, unit_class, unit_label
+from alwann_c.report.vega import to_svg
 
 
 def front_section(results: Results) -> Html:
     """The plot, the panels it opens, and the table of all points."""
     front = results.front
-    shown = views(front)
-    plots = tag(
-        "div", *(render_plot(front, view, size) for view in shown for size in SIZES), class_="plots"
+    drawn = front.drawn
+    shown = views(drawn)
+    charts = {view.name: front_chart(drawn, theme=PAGE, view=view) for view in shown}
+    still = to_svg({**charts["near"], "width": 560})
+    plot = tag(
+        "div",
+        still,
+        id="plot",
+        class_="plot",
+        role="group",
+        aria_label=f"Front of {count(len(front.front), 'plan')}: relative energy against accuracy",
     )
     switch = _switch(shown) if len(shown) > 1 else Html()
-    figure = tag(
-        "figure", switch, plots, _legend(front), tag("figcaption", _reading(front, shown[0]))
-    )
-    panels = [_panel(results, index) for index in by_energy(front)]
+    caption = tag("figcaption", _reading(front, shown[0]))
+    figure = tag("figure", switch, plot, _legend(front), caption, data_block("charts", charts))
+    panels = [_panel(results, index) for index in by_energy(drawn.points)]
     status = tag("p", role="status", class_="unseen", id="pinned")
     return section(
         "front",
@@ -28,7 +37,8 @@ def front_section(results: Results) -> Html:
         tag(
             "p",
             "Every mark is a plan that can be built. Hover over one to look at its plan; click it,"
-            " or reach it with Tab and the arrow keys and press Enter, to keep it shown.",
+            " or reach it with Tab and the arrow keys and press Enter, to keep it shown. Drag to"
+            " move the range, hold Shift and turn the wheel to zoom, double-click to reset.",
         ),
         tag(
             "div",
@@ -43,14 +53,21 @@ def front_section(results: Results) -> Html:
 
 
 def _switch(shown: list[View]) -> Html:
-    """Radio buttons, worked by CSS alone; they come before `.plots`, whose sibling they are."""
+    """Radio buttons for the ranges of the plot."""
     parts = [tag("legend", "Range of the plot", class_="unseen")]
     for number_, view in enumerate(shown):
         name = f"view-{view.name}"
         parts.append(
             join(
                 [
-                    tag("input", type="radio", name="view", id=name, checked=number_ == 0),
+                    tag(
+                        "input",
+                        type="radio",
+                        name="view",
+                        value=view.name,
+                        id=name,
+                        checked=number_ == 0,
+                    ),
                     tag("label", view.label, for_=name),
                 ]
             )
@@ -173,7 +190,7 @@ def _table(front: Front) -> Html:
             Column("Drop, points [95 %]", numeric=True),
         ]
     rows = []
-    for index in by_energy(front):
+    for index in by_energy(front.drawn.points):
         point = front.front[index]
         name = f"{index} (selected)" if index == front.selected else str(index)
         cells: list[str] = [

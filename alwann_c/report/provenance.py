@@ -22,6 +22,7 @@ def provenance_section(results: Results) -> Html:
         ("Seed", str(front.seed)),
         ("Population × generations", f"{front.population:,} × {front.generations:,}"),
         ("Largest drop allowed", f"{points(front.max_drop)} points"),
+        *((name, number) for name, number in front.versions.items()),
     )
     inputs = [("Model", code(front.model.name), code(front.model.sha256))]
     for library in front.libraries:

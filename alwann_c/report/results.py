@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from alwann_c.errors import InputError
+from alwann_c.notebook import FrontView
+from alwann_c.report.operand_file import Operands
+from alwann_c.report.ranges import FrontData
 
 MAX_FILE_BYTES = 1 << 30
 MAX_MANIFEST_BYTES = 1 << 24
@@ -121,6 +124,7 @@ class Front(_Table):
     evaluations: Count
     seconds: dict[str, Amount]
     command: str
+    versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -144,6 +148,18 @@ class Front(_Table):
     def chosen(self) -> FrontPoint:
         """The selected point."""
         return self.front[self.selected]
+
+    @property
+    def drawn(self) -> FrontData:
+        """What is drawn of it."""
+        return FrontData(
+            points=[point.model_dump() for point in self.front],
+            selected=self.selected,
+            seen=[(seen.relative_energy, seen.accuracy) for seen in self.evaluated],
+            float_accuracy=self.float_accuracy.search,
+            int8_accuracy=self.int8_accuracy.search,
+            max_drop=self.max_drop,
+        )
 
 
 class PlanUnit(_Table):
@@ -252,19 +268,32 @@ class Manifest(BaseModel):
     version: Literal[1] = 1
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(FrontView):
     """The validated files of one output folder."""
 
     front: Front
     plan: Plan
     manifest: Manifest | None
+    operands: Operands | None = None
 
     def unit_names(self, count: int) -> list[str]:
         """Names of the units of a point; numbered where the plan does not name as many."""
         if count == len(self.plan.units):
             return [unit.name for unit in self.plan.units]
         return [f"unit{index}" for index in range(count)]
+
+    def front_data(self) -> FrontData:
+        """What is drawn of the front."""
+        return self.front.drawn
+
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        units = self.unit_names(len(self.front.chosen.assignment.units))
+        return units, [layer.name for layer in self.front.layers]
+
+    def _subject(self) -> str:
+        return f"{self.front.model.name} on {self.front.target}"
 
     @property
     def agree(self) -> bool:
@@ -276,17 +305,20 @@ class Results:
 Document = TypeVar("Document", bound=BaseModel)
 
 
-def load_results(directory: Path) -> Results:
-    """Reads `front.json`, `plan.json` and, if it exists, `manifest.json`.
+def load_results(directory: str | Path) -> Results:
+    """Reads `front.json`, `plan.json` and, if they exist, `manifest.json` and `operands.json`.
 
     Raises InputError, one line naming file, field and remedy, for a file that is missing, cannot
     be read, is no JSON, does not have the fields or is of another version.
     """
+    directory = Path(directory)
     front = _read(directory / "front.json", Front, MAX_FILE_BYTES)
     plan = _read(directory / "plan.json", Plan, MAX_FILE_BYTES)
     path = directory / "manifest.json"
     manifest = _read(path, Manifest, MAX_MANIFEST_BYTES) if path.exists() else None
-    return Results(front, plan, manifest)
+    path = directory / "operands.json"
+    operands = _read(path, Operands, MAX_FILE_BYTES) if path.exists() else None
+    return Results(front, plan, manifest, operands)
 
 
 def _read(path: Path, model: type[Document], limit: int) -> Document:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 from alwann_c.report.markup import Html, code, tag
 
 COLOURS = 7
+CODES = 4
 EXACT = "ux"
 """CSS class of what stays on the exact multiplier."""
 
@@ -68,6 +70,26 @@ def strip(layers: Sequence[tuple[int, str]]) -> Html:
         viewBox="0 0 1000 20",
         preserveAspectRatio="none",
         aria_hidden="true",
+    )
+
+
+def histogram(series: Sequence[tuple[Sequence[int], str]], label: str) -> Html:
+    """Counts of 256 codes (with a CSS class) as areas over one another: roots, so that rare
+    codes show beside a peak, each scaled to its largest."""
+    drawn = []
+    for counts, css in series:
+        bins = [sqrt(sum(counts[at : at + CODES])) for at in range(0, len(counts), CODES)]
+        peak = max(bins) or 1
+        tops = [f"V{round(60 - 58 * value / peak, 1)}h{CODES}" for value in bins]
+        drawn.append(tag("path", class_=css, d=f"M0 60{''.join(tops)}V60z"))
+    return tag(
+        "svg",
+        *drawn,
+        class_="histogram",
+        viewBox="0 0 256 60",
+        preserveAspectRatio="none",
+        role="img",
+        aria_label=label,
     )
 
 

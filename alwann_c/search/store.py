@@ -30,7 +30,7 @@ class SqliteMemory:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str], *, resume: bool) -> None:
-        self.path = path
+        self.path, self._created = path, not path.exists()
         try:
             self._connection = sqlite3.connect(path, timeout=0.5, isolation_level=None)
         except sqlite3.OperationalError as e:
@@ -100,7 +100,15 @@ class SqliteMemory:
     def __exit__(
         self,
         _kind: type[BaseException] | None,
-        _error: BaseException | None,
+        error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
+        """Closes; a file that this search created and that holds nothing goes with a failure."""
+        try:
+            empty = not self._connection.execute("SELECT 1 FROM evaluation LIMIT 1").fetchall()
+        except sqlite3.DatabaseError:
+            empty = False
         self._connection.close()
+        if error is not None and self._created and empty:
+            for suffix in ("", "-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

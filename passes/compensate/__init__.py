@@ -4,7 +4,13 @@ All of it is free in hardware: weight codes, biases and per-channel scales chang
 """
 
 from alwann_c.passes.compensate.coding import recode, table_aware_coding
-from alwann_c.passes.compensate.data import LayerData, ResidualFactory, Rows, TapResidual
+from alwann_c.passes.compensate.data import (
+    LayerData,
+    ResidualFactory,
+    Rows,
+    TapResidual,
+    output_gap,
+)
 from alwann_c.passes.compensate.fit import Coding, Compensation, FitOptions
 from alwann_c.passes.compensate.ladder import METHODS, RUNGS, Method, compensate_layer
 from alwann_c.passes.compensate.sampling import draw_pixels, patches_at, targets_at
@@ -22,6 +28,7 @@ __all__ = [
     "TapResidual",
     "compensate_layer",
     "draw_pixels",
+    "output_gap",
     "patches_at",
     "recode",
     "table_aware_coding",
