@@ -10,7 +10,10 @@ from alwann_c.cli.completion import SHELLS, files, multiplier_names, target_name
 from alwann_c.cli.examples import epilog
 from alwann_c.cli.parser import Parser, image_numbers, positive, shape, share
 
-COMPENSATIONS = ("none", "alwann", "full")
+COMPENSATIONS = (
+    *("none", "alwann", "histogram", "variance", "bias"),
+    *("scale", "joint", "coding", "full"),
+)
 """The compensation's `METHODS`, here because `--help` must not load the compiler."""
 
 RANGES = ("noise", "mse", "kl", "percentile", "minmax")
@@ -197,7 +200,8 @@ def _evaluate(command: Parser) -> None:
         "--compensation",
         choices=COMPENSATIONS,
         default="full",
-        help="none; alwann: their weight tuning; full (default)",
+        metavar="HOW",
+        help=f"one of {', '.join(COMPENSATIONS)} (default)",
     )
     command.add_argument("--weights", choices=("per-channel", "per-tensor"), default="per-channel")
     command.add_argument("--ranges", choices=RANGES, default="noise")
