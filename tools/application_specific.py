@@ -1,0 +1,263 @@
+"""Circuits evolved for one network's operands against general ones: energy at equal accuracy.
+
+    python tools/application_specific.py measure  STATE [--model M --calibration D]
+    python tools/application_specific.py evolve   STATE [--minutes N --workers N]
+    python tools/application_specific.py accuracy STATE [--model M --calibration D --test D --minutes N]
+    python tools/application_specific.py report   STATE [-o FILE.json]
+
+Every step goes on where it stopped. For each of a number of circuits of the library `alwann` a circuit
+is evolved from it that has at most its mean error under the operand distribution measured in
+the network, and less power under that distribution. Both are then put on every convolution,
+compensated in full, and judged on the same images. Models and data default to `../shared`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alwann_c.accelerator import Exclusions, approximable_layers
+from alwann_c.atomic import write_json
+from alwann_c.compensation import Compensator, bound
+from alwann_c.dataset import load_dataset
+from alwann_c.evaluation import float_correct, network_correct
+from alwann_c.model import load
+from alwann_c.operands import measure_operands
+from alwann_c.quantized import quantize
+from alwann_c.targets import Multiplier, exact_products, load_builtin_library
+from alwann_c.targets.arrays import exact_array
+from alwann_c.targets.evolve.campaign import (
+    STATE_FILE,
+    Operands,
+    Seed,
+    Task,
+    load_found,
+    run_campaign,
+)
+from alwann_c.targets.evolve.search import Options
+from alwann_c.targets.gate_model import switched_cells
+from alwann_c.targets.netlist import Netlist, product_table
+from alwann_c.targets.verilog_reader import read_netlist_file
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+MODEL = SHARED / "models" / "resnet8_alwann.onnx"
+CALIBRATION = SHARED / "data" / "cifar10_calibration.toml"
+TEST = SHARED / "data" / "cifar10_test.toml"
+POWERS = (0.10, 0.85)
+"""Circuits of the library between these powers, relative to the exact one, are taken up."""
+EVERY = 3
+"""A circuit is evolved for every third of them."""
+OPTIONS = Options(evaluations=60_000)
+ROUNDS = 5
+WEIGHT_BITS = 3
+"""Weight shares are rounded to 1..7 sevenths of the second largest: evolution is faster so, and no
+code is left out, as tuning may move weights to any."""
+SPREAD = 0.01
+"""Part of the activations taken as spread over all codes: what calibration has not seen may come."""
+DROPS = (0.25, 0.5, 1.0, 2.0, 4.0)
+RESAMPLES = 2000
+
+
+def general() -> list[Multiplier]:
+    """The unsigned circuits of the shipped library to compare with."""
+    library = load_builtin_library("alwann")
+    full = library.exact().power_mw or 1.0
+    low, high = POWERS
+    return [m for m in library.select(signed=False) if low <= (m.power_mw or 0) / full <= high]
+
+
+def netlist_of(multiplier: Multiplier) -> Netlist:
+    """The circuit of a shipped multiplier."""
+    assert multiplier.netlist is not None
+    netlist = read_netlist_file(multiplier.netlist)
+    assert netlist is not None
+    return netlist
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Writes STATE/operands.json."""
+    quantized = quantize(load(arguments.model), load_dataset(arguments.calibration))
+    names, _ = approximable_layers(quantized, Exclusions())
+    shares = measure_operands(quantized, names)
+    data = {"activations": shares.activations.tolist(), "weights": shares.weights.tolist()}
+    write_json(arguments.state / "operands.json", data)
+
+
+def shares_of(state: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of activation and weight codes as measured."""
+    data = json.loads((state / "operands.json").read_text(encoding="utf-8"))
+    return np.array(data["activations"]), np.array(data["weights"])
+
+
+def operands_of(state: Path) -> Operands:
+    """What is evolved for: the measured shares, no code left out."""
+    activations, weights = shares_of(state)
+    activations = (1 - SPREAD) * activations + SPREAD / 256
+    levels = (1 << WEIGHT_BITS) - 1
+    weights = np.clip(np.rint(levels * weights / np.sort(weights)[-2]), 1, levels)
+    return Operands(
+        activations=tuple(activations.tolist()),
+        weights=tuple((weights / weights.sum()).tolist()),
+        weight_bits=WEIGHT_BITS,
+    )
+
+
+def tasks(state: Path) -> list[Task]:
+    """One per general circuit: its mean error under the operands evolved for."""
+    operands = operands_of(state)
+    found = []
+    for multiplier in general()[::EVERY]:
+        error = np.abs(multiplier.table - exact_products(False)).astype(np.float64)
+        bound = np.array(operands.activations) @ error @ np.array(operands.weights)
+        found.append(Task(operands, "mae", round(float(bound) + 0.0005, 3)))
+    return found
+
+
+def evolve(arguments: argparse.Namespace) -> None:
+    """Evolves the specific circuits; state in STATE/evolution.json."""
+    run_campaign(
+        tasks(arguments.state),
+        arguments.state,
+        rounds=ROUNDS,
+        options=OPTIONS,
+        workers=arguments.workers,
+        seeds=[Seed(netlist_of(m), 8, False) for m in general()],
+        seconds=60 * arguments.minutes,
+        progress=lambda text: print(text, flush=True),
+    )
+
+
+def circuits(state: Path) -> dict[str, tuple[Netlist, str]]:
+    """Netlist and family of every circuit; of the specific ones those of the last round."""
+    chosen = {m.name: (netlist_of(m), "general") for m in general()}
+    for entry in load_found(state / STATE_FILE):
+        name = general()[entry.task * EVERY].name.replace("mul8u_", "specific_")
+        chosen[name] = (entry.netlist, "specific")
+    return chosen
+
+
+def accuracy(arguments: argparse.Namespace) -> None:
+    """Adds which images every circuit gets right to STATE/correct.npz."""
+    deadline = time.time() + 60 * arguments.minutes
+    path = arguments.state / "correct.npz"
+    known = dict(np.load(path)) if path.exists() else {}
+    test = load_dataset(arguments.test)
+    model = load(arguments.model)
+    quantized = quantize(model, load_dataset(arguments.calibration))
+    names, _ = approximable_layers(quantized, Exclusions())
+    compensator = Compensator(quantized)
+    if "float" not in known:
+        known["float"] = float_correct(model, test)
+        known["int8"] = network_correct(quantized.network, test).correct
+    for name, (netlist, _) in circuits(arguments.state).items():
+        table = product_table(netlist, signed=False)
+        multiplier = Multiplier(name, table)
+        key = f"{name} {multiplier.content_hash[:12]}"
+        if key in known:
+            continue
+        if time.time() > deadline:
+            break
+        chosen = compensator.network(dict.fromkeys(names, multiplier), "full")
+        operands = {n: bound(quantized.layers[n], chosen[n]) for n in names}
+        known[key] = network_correct(quantized.network, test, operands).correct
+        np.savez_compressed(path, **known)
+        print(f"{name}: {100 * known[key].mean():.2f} % of {len(test)}", flush=True)
+
+
+Points = list[tuple[float, NDArray[np.bool_]]]
+
+
+def saved_at(points: Points, wanted: float, chosen: NDArray[np.int64]) -> float:
+    """Energy saved at accuracy `wanted` on the chosen images, between the circuits around it."""
+    accuracy = np.array([correct[chosen].mean() for _, correct in points])
+    energy = np.array([e for e, _ in points])
+    order = np.argsort(energy)[::-1]
+    energy, accuracy = energy[order], np.minimum.accumulate(accuracy[order])
+    if accuracy[-1] >= wanted:
+        return float(1 - energy[-1])
+    i = int(np.argmax(accuracy < wanted))
+    if i == 0:
+        return float("nan")
+    t = (accuracy[i - 1] - wanted) / (accuracy[i - 1] - accuracy[i])
+    return float(1 - energy[i - 1] - t * (energy[i] - energy[i - 1]))
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Prints accuracies, energies and the energy saved at equal accuracy, with 95 % intervals."""
+    known = dict(np.load(arguments.state / "correct.npz"))
+    activations, weights = shares_of(arguments.state)
+    exact = exact_array(8, signed=False)
+    full = {"measured": switched_cells(exact, activations, weights), "uniform": switched_cells(exact)}
+    rows, fronts = [], {"general": [(1.0, known["int8"])], "specific": [(1.0, known["int8"])]}
+    uniform = {family: list(points) for family, points in fronts.items()}
+    for name, (netlist, family) in circuits(arguments.state).items():
+        multiplier = Multiplier(name, product_table(netlist, signed=False))
+        correct = known.get(f"{name} {multiplier.content_hash[:12]}")
+        if correct is None:
+            continue
+        error = np.abs(multiplier.table - exact_products(False)).astype(np.float64)
+        energy = switched_cells(netlist, activations, weights) / full["measured"]
+        alike = switched_cells(netlist) / full["uniform"]
+        fronts[family].append((energy, correct))
+        uniform[family].append((alike, correct))
+        rows.append({
+            "name": name, "gates": len(netlist.gates), "energy": round(energy, 4),
+            "energy_all_operands_alike": round(alike, 4),
+            "mae_measured": round(float(activations @ error @ weights), 2),
+            "mae_all_operands_alike": round(float(error.mean()), 2),
+            "accuracy": round(float(correct.mean()), 4),
+        })  # fmt: skip
+    generator = np.random.default_rng(0)
+    images = len(known["float"])
+    gains = []
+    for drop in DROPS:
+        entry: dict[str, object] = {"drop": drop}
+        for label, sides in (("", fronts), ("_all_operands_alike", uniform)):
+            drawn = []
+            for turn in range(RESAMPLES + 1):
+                chosen = generator.integers(0, images, images) if turn else np.arange(images)
+                wanted = known["float"][chosen].mean() - drop / 100
+                drawn.append([saved_at(sides[f], wanted, chosen) for f in ("general", "specific")])
+            values = np.array(drawn)
+            gain = 100 * (values[1:, 1] - values[1:, 0])
+            entry[f"saved_general{label}"] = round(float(100 * values[0, 0]), 2)
+            entry[f"saved_specific{label}"] = round(float(100 * values[0, 1]), 2)
+            low, high = np.nanpercentile(gain, [2.5, 97.5])
+            entry[f"gain{label}_ci95"] = [round(float(low), 2), round(float(high), 2)]
+        gains.append(entry)
+    data = {
+        "images": images,
+        "float_accuracy": float(known["float"].mean()),
+        "int8_accuracy": float(known["int8"].mean()),
+        "at_equal_drop_from_float": gains,
+        "circuits": rows,
+    }
+    print(json.dumps(data, indent=1))
+    if arguments.output:
+        write_json(arguments.output, data)
+
+
+def main() -> None:
+    """The four commands above."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    steps = {"measure": measure, "evolve": evolve, "accuracy": accuracy, "report": report}
+    parser.add_argument("action", choices=steps)
+    parser.add_argument("state", type=Path)
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--calibration", default=CALIBRATION)
+    parser.add_argument("--test", default=TEST)
+    parser.add_argument("--minutes", type=float, default=1e6)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args()
+    arguments.state.mkdir(parents=True, exist_ok=True)
+    steps[arguments.action](arguments)
+
+
+if __name__ == "__main__":
+    main()
