@@ -57,7 +57,9 @@ def measure_operands(
         activations += macs * _activation_shares(run.codes[name], layer)
         weights += macs * np.bincount(layer.weight.ravel(), minlength=256) / layer.weight.size
         total += macs
-    return OperandShares(activations / total, weights / total, quantized.scheme.signed, tuple(names))
+    return OperandShares(
+        activations / total, weights / total, quantized.scheme.signed, tuple(names)
+    )
 
 
 def _activation_shares(codes: npt.NDArray[np.uint8], layer: LayerCodes) -> Float64:

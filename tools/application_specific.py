@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import write_json
-from alwann_c.compensation import Compensator, bound
+from alwann_c.compensation import Compensator, Effort, bound
 from alwann_c.dataset import load_dataset
 from alwann_c.evaluation import float_correct, network_correct
 from alwann_c.model import load
@@ -59,6 +59,8 @@ WEIGHT_BITS = 3
 code is left out, as tuning may move weights to any."""
 SPREAD = 0.01
 """Part of the activations taken as spread over all codes: what calibration has not seen may come."""
+EFFORT = Effort(rows=32_768, sweeps=2)
+"""Of the compensation, the same for both."""
 DROPS = (0.25, 0.5, 1.0, 2.0, 4.0)
 RESAMPLES = 2000
 
@@ -134,10 +136,11 @@ def evolve(arguments: argparse.Namespace) -> None:
 
 def circuits(state: Path) -> dict[str, tuple[Netlist, str]]:
     """Netlist and family of every circuit; of the specific ones those of the last round."""
-    chosen = {m.name: (netlist_of(m), "general") for m in general()}
+    chosen = {m.name: (netlist_of(m), "general") for m in general()[::EVERY]}
     for entry in load_found(state / STATE_FILE):
         name = general()[entry.task * EVERY].name.replace("mul8u_", "specific_")
         chosen[name] = (entry.netlist, "specific")
+    chosen |= {m.name: (netlist_of(m), "general") for m in general() if m.name not in chosen}
     return chosen
 
 
@@ -150,7 +153,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
     model = load(arguments.model)
     quantized = quantize(model, load_dataset(arguments.calibration))
     names, _ = approximable_layers(quantized, Exclusions())
-    compensator = Compensator(quantized)
+    compensator = Compensator(quantized, thorough=EFFORT)
     if "float" not in known:
         known["float"] = float_correct(model, test)
         known["int8"] = network_correct(quantized.network, test).correct
@@ -192,7 +195,10 @@ def report(arguments: argparse.Namespace) -> None:
     known = dict(np.load(arguments.state / "correct.npz"))
     activations, weights = shares_of(arguments.state)
     exact = exact_array(8, signed=False)
-    full = {"measured": switched_cells(exact, activations, weights), "uniform": switched_cells(exact)}
+    full = {
+        "measured": switched_cells(exact, activations, weights),
+        "uniform": switched_cells(exact),
+    }
     rows, fronts = [], {"general": [(1.0, known["int8"])], "specific": [(1.0, known["int8"])]}
     uniform = {family: list(points) for family, points in fronts.items()}
     for name, (netlist, family) in circuits(arguments.state).items():

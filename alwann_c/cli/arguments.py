@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import NoReturn, get_args
 
+from alwann_c.cli.multiplier_arguments import add_multipliers
 from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
 from alwann_c.version import TOOL
@@ -192,12 +193,7 @@ def build_parser() -> argparse.ArgumentParser:
     _libraries(rtl)
 
     multipliers = command("multipliers", "multiplier libraries")
-    actions = multipliers.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="every multiplier", parents=[common])
-    _libraries(listing)
-    show = actions.add_parser("show", help="one multiplier", parents=[common])
-    show.add_argument("name", metavar="NAME")
-    _libraries(show)
+    add_multipliers(multipliers, common, _libraries, positive)
 
     targets = command("targets", "target descriptions")
     actions = targets.add_subparsers(dest="action", metavar="ACTION", required=True)

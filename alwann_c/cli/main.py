@@ -14,7 +14,7 @@ from alwann_c.errors import InputError
 
 def _commands() -> dict[str, Callable[[Any, Console], int]]:
     """Imported on demand: `--help` must not load the compiler."""
-    from alwann_c.cli import catalogue, deployment, inspection, jobs
+    from alwann_c.cli import catalogue, deployment, inspection, jobs, multipliers
 
     return {
         "demo": jobs.demo,
@@ -24,7 +24,7 @@ def _commands() -> dict[str, Callable[[Any, Console], int]]:
         "run": deployment.run,
         "export-rtl": deployment.export_rtl,
         "report": jobs.report,
-        "multipliers": catalogue.multipliers,
+        "multipliers": multipliers.multipliers,
         "targets": catalogue.targets,
     }
 

@@ -146,9 +146,9 @@ def cheapest_start(
             known.append(entry.netlist)
     best = min(kept, key=lambda netlist: _power(netlist, operands))  # the exact array is among them
     for netlist in known:
-        if _power(netlist, operands) < _power(best, operands):
-            if _keeps(task, _error(netlist, *form)):
-                best = netlist
+        cheaper = _power(netlist, operands) < _power(best, operands)
+        if cheaper and _keeps(task, _error(netlist, *form)):
+            best = netlist
     return best
 
 

@@ -26,7 +26,9 @@ MEMORY_KIB = 4 << 20
 FILE_BLOCKS = 1 << 16
 """Limits of compiler and program: processor seconds, KiB of memory, file size in 512-byte blocks."""
 
-_TYPE = r"(?:const\s+)?(?P<{0}>u?int(?:8|16|32|64)_t|(?:unsigned\s+|signed\s+)?(?:char|short|int|long))"
+_TYPE = (
+    r"(?:const\s+)?(?P<{0}>u?int(?:8|16|32|64)_t|(?:unsigned\s+|signed\s+)?(?:char|short|int|long))"
+)
 _FUNCTION = re.compile(
     r"\b(?:u?int(?:8|16|32|64)_t|(?:unsigned\s+)?(?:short|int|long))\s+(?P<name>\w+)\s*\(\s*"
     + _TYPE.format("first") + r"(?:\s+const)?\s+(?P<a>\w+)\s*,\s*"
@@ -96,9 +98,7 @@ def find_function(path: Path, text: str, name: str | None = None) -> CFunction:
     if wanted is not None and wanted in found:
         return found[wanted]
     if wanted is not None:
-        raise InputError(
-            f"{path}: no function {wanted!r} of two integers: {remedy(wanted, found)}"
-        )
+        raise InputError(f"{path}: no function {wanted!r} of two integers: {remedy(wanted, found)}")
     if len(found) != 1:
         what = "no function" if not found else f"functions {', '.join(list(found)[:8])}"
         raise InputError(
@@ -145,7 +145,7 @@ def _compiler() -> list[str]:
 
 
 def _limited(command: list[str], folder: str, path: Path, what: str) -> bytes:
-    limits = f"ulimit -t {SECONDS} -v {MEMORY_KIB} -f {FILE_BLOCKS}; exec \"$@\""
+    limits = f'ulimit -t {SECONDS} -v {MEMORY_KIB} -f {FILE_BLOCKS}; exec "$@"'
     try:
         done = subprocess.run(
             ["/bin/sh", "-c", limits, "sh", *command],
@@ -162,6 +162,8 @@ def _limited(command: list[str], folder: str, path: Path, what: str) -> bytes:
         raise InputError(f"{path}: cannot {what} ({e.strerror})") from e
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = next((line for line in lines if "error" in line), lines[0] if lines else "no message")
+        said = next(
+            (line for line in lines if "error" in line), lines[0] if lines else "no message"
+        )
         raise InputError(f"{path}: does not {what} (exit {done.returncode}): {said[:200]}")
     return done.stdout

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 MAX_HEADER = 64 << 10
 """Characters from the start of a file that are looked through."""
 
-_COMMENT = re.compile(r"//([^\n]*)|/\*(.*?)\*/|^[ \t]*#(?!\s*(?:include|define|pragma))([^\n]*)", re.S | re.M)
+_COMMENT = re.compile(
+    r"//([^\n]*)|/\*(.*?)\*/|^[ \t]*#(?!\s*(?:include|define|pragma))([^\n]*)", re.S | re.M
+)
 _FIGURE = re.compile(
     r"(?<![A-Za-z%])(?P<name>PDK45_PWR|PDK45_AREA|PDK45_DELAY|MAE|WCE"
     r"|(?:Power|Area|Delay)[ \t]*\(45\))[ \t]*=[ \t]*(?P<value>\d{1,12}(?:\.\d{1,9})?)(?![\d.]*[ \t]*%)"
@@ -75,13 +77,9 @@ def published_figures(text: str) -> Published:
         if field in ("mae", "wce"):
             found[f"{field}_step"] = _step(match["value"])
     library = _LIBRARY.search(comments)
-    return Published(**found, source=library[1] if library else "file header")  # type: ignore[arg-type]
+    return Published(**found, source=library[1] if library else "file header")
 
 
 def _step(digits: str) -> float:
-    """Worth of the last digit; whole numbers above 100 may have been rounded to three digits."""
-    whole, _, decimals = digits.partition(".")
-    if decimals:
-        return float(10.0 ** -len(decimals))
-    significant = len(whole.rstrip("0")) or 1
-    return float(10 ** (len(whole) - significant)) if len(whole) > 3 and significant <= 3 else 1.0
+    """Worth of the last digit."""
+    return float(10.0 ** -len(digits.partition(".")[2]))

@@ -41,7 +41,7 @@ class Raw:
     @property
     def bits(self) -> int:
         """Width of the operands."""
-        return int(len(self.products)).bit_length() - 1
+        return len(self.products).bit_length() - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,10 +134,9 @@ def _decide(raw: Raw, mae: dict[bool, tuple[float, float]]) -> bool:
         return fits[0]
     best = min(mae, key=lambda way: mae[way][0])
     declared = raw.declared
-    if declared in mae and declared is not None:
-        if mae[declared][0] <= ALIKE * mae[best][0]:
-            return declared
-    return best
+    if declared is None or declared not in mae:
+        return best
+    return declared if mae[declared][0] <= ALIKE * mae[best][0] else best
 
 
 def _refuse_others(raw: Raw, table: NDArray[np.int32], signed: bool, mae: float) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from alwann_c.errors import InputError
 from alwann_c.targets.importing.yosys import GATES, run_yosys, where
+from alwann_c.targets.inverters import fuse_inverters
 from alwann_c.targets.netlist import FIRST_INPUT, MAX_OPERAND_BITS, Builder, Netlist, simplify
 
 MAX_CELLS = 200_000
@@ -81,7 +82,7 @@ def _netlist(path: Path, module: dict[str, Any]) -> Netlist:
         raise InputError(f"{path}: {shape}: give an n x n multiplier, n at most {MAX_OPERAND_BITS}")
     if len(product.bits) > 2 * bits:
         raise InputError(f"{path}: {shape}: more than {2 * bits} bits")
-    cells = module["cells"]
+    cells = {k: c for k, c in module["cells"].items() if c["type"] != "$scopeinfo"}
     if len(cells) > MAX_CELLS:
         raise InputError(f"{path}: {len(cells)} cells: at most {MAX_CELLS}")
     builder = Builder(2 * bits)
@@ -96,7 +97,8 @@ def _netlist(path: Path, module: dict[str, Any]) -> Netlist:
     if undriven:
         raise InputError(f"{path}: {len(undriven)} bits of {product.name} are not driven")
     outputs = [known[wire] for wire in product.bits] + [0] * (2 * bits - len(product.bits))
-    return simplify(Netlist(2 * bits, tuple(builder.gates), tuple(outputs)))
+    read = Netlist(2 * bits, tuple(builder.gates), tuple(outputs))
+    return fuse_inverters(simplify(read))
 
 
 def _buses(path: Path, module: dict[str, Any]) -> tuple[Port, Port, Port]:
@@ -121,10 +123,7 @@ def _gathered(ports: dict[str, Any], direction: str) -> list[Port]:
         if found is None or len(bits) != 1:
             return [Port(name, tuple(bits)) for name, bits in own.items()]
         buses.setdefault(found[1], {})[int(found[2])] = bits[0]
-    return [
-        Port(name, tuple(wires[i] for i in sorted(wires)))
-        for name, wires in buses.items()
-    ]
+    return [Port(name, tuple(wires[i] for i in sorted(wires))) for name, wires in buses.items()]
 
 
 def _in_order(path: Path, cells: dict[str, Any], known: dict[Any, int]) -> list[dict[str, Any]]:

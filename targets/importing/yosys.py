@@ -50,7 +50,7 @@ def run_yosys(source: Path, script: str, extra: dict[str, Path] | None = None) -
         command, environment = _command(folder)
         try:
             done = subprocess.run(
-                [*command, "-q", "-p", script],
+                [*command, "-p", script],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -63,8 +63,9 @@ def run_yosys(source: Path, script: str, extra: dict[str, Path] | None = None) -
         result = Path(folder) / "design.json"
         if done.returncode != 0 or not result.exists():
             lines = (done.stderr + done.stdout).decode("utf-8", "replace").splitlines()
-            said = [line for line in lines if line.startswith(("ERROR", "circuit"))] or lines[-1:]
-            raise InputError(f"{source}: Yosys refuses it: {' '.join(said)[:300]}")
+            said = [line for line in lines if "ERROR" in line]
+            said = said or [line for line in lines if "cannot" in line or "rror:" in line]
+            raise InputError(f"{source}: Yosys refuses it: {' '.join(said or lines[-1:])[:300]}")
         if result.stat().st_size > MAX_OUTPUT_BYTES:
             raise InputError(f"{source}: too large a circuit")
         try:
