@@ -43,7 +43,7 @@ def run_yosys(source: Path, script: str, extra: dict[str, Path] | None = None) -
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / f"circuit{source.suffix}").write_bytes(text)
         (Path(folder) / "cells.v").write_bytes(
-            (files("alwann_c.targets.importing") / "cells.v").read_bytes()
+            (files("alwann_c.targets") / "importing" / "cells.v").read_bytes()
         )
         for name, path in (extra or {}).items():
             shutil.copyfile(path, Path(folder) / name)
