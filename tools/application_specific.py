@@ -144,6 +144,20 @@ def circuits(state: Path) -> dict[str, tuple[Netlist, str]]:
     return chosen
 
 
+def middle_first(
+    chosen: dict[str, tuple[Netlist, str]],
+) -> list[tuple[str, tuple[Netlist, str]]]:
+    """Pairs of a general circuit and the specific one evolved from its bound, those of middling
+    power first, as accuracies differ most there; then the other general circuits."""
+    paired = [m.name for m in general()[::EVERY]]
+    order = sorted(range(len(paired)), key=lambda i: abs(i - 0.55 * len(paired)))
+    names = []
+    for i in order:
+        names += [paired[i], paired[i].replace("mul8u_", "specific_")]
+    names += [name for name in chosen if name not in names]
+    return [(name, chosen[name]) for name in names if name in chosen]
+
+
 def accuracy(arguments: argparse.Namespace) -> None:
     """Adds which images every circuit gets right to STATE/correct.npz."""
     deadline = time.time() + 60 * arguments.minutes
@@ -157,7 +171,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
     if "float" not in known:
         known["float"] = float_correct(model, test)
         known["int8"] = network_correct(quantized.network, test).correct
-    for name, (netlist, _) in circuits(arguments.state).items():
+    for name, (netlist, _) in middle_first(circuits(arguments.state)):
         table = product_table(netlist, signed=False)
         multiplier = Multiplier(name, table)
         key = f"{name} {multiplier.content_hash[:12]}"
