@@ -36,8 +36,7 @@ def _network(command: argparse.ArgumentParser, what: str) -> None:
     group.add_argument(
         "--layer", action="append", default=[], metavar="LAYER", help="only this layer, repeatable"
     )
-    group.add_argument("--input-shape", default=None, help=argparse.SUPPRESS)
-    group.add_argument("--model-output", default=None, help=argparse.SUPPRESS)
+    command.set_defaults(input_shape=None, model_output=None)
 
 
 def add_multipliers(

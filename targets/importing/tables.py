@@ -47,7 +47,7 @@ def _square(data: NDArray[np.integer] | None, path: Path) -> NDArray[np.int64]:
 def _npy(path: Path) -> NDArray[np.int64]:
     try:
         data = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as e:
+    except (ValueError, EOFError, MemoryError) as e:
         raise InputError(f"{path}: no .npy array of numbers: save it with numpy.save") from e
     if not isinstance(data, np.ndarray) or not np.issubdtype(data.dtype, np.integer):
         raise InputError(f"{path}: holds {getattr(data, 'dtype', 'no array')}: give integers")
