@@ -55,7 +55,7 @@ POWERS = (0.10, 0.85)
 EVERY = 3
 """A circuit is evolved for every third of them."""
 OPTIONS = Options(evaluations=40_000)
-ROUNDS = 4
+ROUNDS = 10
 SPREAD = 0.01
 """Part of the activations taken as spread over all codes: what calibration has not seen may come."""
 EFFORT = Effort(rows=32_768, sweeps=2)
@@ -166,7 +166,9 @@ def accuracy(arguments: argparse.Namespace) -> None:
     if "float" not in known:
         known["float"] = float_correct(model, test)
         known["int8"] = network_correct(quantized.network, test).correct
-    for name, (netlist, _) in middle_first(circuits(arguments.state)):
+    for name, (netlist, family) in middle_first(circuits(arguments.state)):
+        if arguments.family not in (None, family):
+            continue
         table = product_table(netlist, signed=False)
         multiplier = Multiplier(name, table)
         key = f"{name} {multiplier.content_hash[:12]}"
@@ -266,6 +268,7 @@ def main() -> None:
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--calibration", default=CALIBRATION)
     parser.add_argument("--test", default=TEST)
+    parser.add_argument("--family", choices=("general", "specific"), help="only these accuracies")
     parser.add_argument("--minutes", type=float, default=1e6)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path)
