@@ -187,18 +187,19 @@ Points = list[tuple[float, NDArray[np.bool_]]]
 
 
 def saved_at(points: Points, wanted: float, chosen: NDArray[np.int64]) -> float:
-    """Energy saved at accuracy `wanted` on the chosen images, between the circuits around it."""
+    """Energy saved at accuracy `wanted` on the chosen images, between the circuits of the front
+    around it; NaN where none reaches it."""
     accuracy = np.array([correct[chosen].mean() for _, correct in points])
     energy = np.array([e for e, _ in points])
-    order = np.argsort(energy)[::-1]
-    energy, accuracy = energy[order], np.minimum.accumulate(accuracy[order])
-    if accuracy[-1] >= wanted:
-        return float(1 - energy[-1])
-    i = int(np.argmax(accuracy < wanted))
-    if i == 0:
+    order = np.argsort(energy, kind="stable")
+    energy, accuracy = energy[order], np.maximum.accumulate(accuracy[order])
+    if accuracy[-1] < wanted:
         return float("nan")
-    t = (accuracy[i - 1] - wanted) / (accuracy[i - 1] - accuracy[i])
-    return float(1 - energy[i - 1] - t * (energy[i] - energy[i - 1]))
+    i = int(np.argmax(accuracy >= wanted))
+    if i == 0:
+        return float(1 - energy[0])
+    t = (accuracy[i] - wanted) / (accuracy[i] - accuracy[i - 1])
+    return float(1 - energy[i] + t * (energy[i] - energy[i - 1]))
 
 
 def report(arguments: argparse.Namespace) -> None:
