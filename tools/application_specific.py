@@ -192,7 +192,9 @@ def saved_at(points: Points, wanted: float, chosen: NDArray[np.int64]) -> float:
     accuracy = np.array([correct[chosen].mean() for _, correct in points])
     energy = np.array([e for e, _ in points])
     order = np.argsort(energy, kind="stable")
-    energy, accuracy = energy[order], np.maximum.accumulate(accuracy[order])
+    energy, accuracy = energy[order], accuracy[order]
+    front = accuracy > np.concatenate([[-1.0], np.maximum.accumulate(accuracy)[:-1]])
+    energy, accuracy = energy[front], accuracy[front]
     if accuracy[-1] < wanted:
         return float("nan")
     i = int(np.argmax(accuracy >= wanted))
