@@ -204,59 +204,104 @@ def saved_at(points: Points, wanted: float, chosen: NDArray[np.int64]) -> float:
     return float(1 - energy[i] + t * (energy[i] - energy[i - 1]))
 
 
-def report(arguments: argparse.Namespace) -> None:
-    """Prints accuracies, energies and the energy saved at equal accuracy, with 95 % intervals."""
-    known = dict(np.load(arguments.state / "correct.npz"))
-    activations, weights = shares_of(arguments.state)
+def figures(state: Path) -> list[dict[str, object]]:
+    """Family, energy and errors of every circuit, `measured` on the network's operands, `alike` with
+    all operands alike; `spread` is the RMS error once the mean error of each weight is taken out."""
+    activations, weights = shares_of(state)
     exact = exact_array(8, signed=False)
-    full = {
-        "measured": switched_cells(exact, activations, weights),
-        "uniform": switched_cells(exact),
-    }
-    rows, fronts = [], {"general": [(1.0, known["int8"])], "specific": [(1.0, known["int8"])]}
-    uniform = {family: list(points) for family, points in fronts.items()}
-    for name, (netlist, family) in circuits(arguments.state).items():
-        multiplier = Multiplier(name, product_table(netlist, signed=False))
-        correct = known.get(f"{name} {multiplier.content_hash[:12]}")
-        if correct is None:
-            continue
-        error = np.abs(multiplier.table - exact_products(False)).astype(np.float64)
-        energy = switched_cells(netlist, activations, weights) / full["measured"]
-        alike = switched_cells(netlist) / full["uniform"]
-        fronts[family].append((energy, correct))
-        uniform[family].append((alike, correct))
+    full = switched_cells(exact, activations, weights), switched_cells(exact)
+    rows = []
+    for name, (netlist, family) in circuits(state).items():
+        error = (product_table(netlist, signed=False) - exact_products(False)).astype(np.float64)
+        variance = activations @ (error - activations @ error) ** 2
         rows.append({
-            "name": name, "gates": len(netlist.gates), "energy": round(energy, 4),
-            "energy_all_operands_alike": round(alike, 4),
-            "mae_measured": round(float(activations @ error @ weights), 2),
-            "mae_all_operands_alike": round(float(error.mean()), 2),
-            "accuracy": round(float(correct.mean()), 4),
+            "name": name, "family": family, "gates": len(netlist.gates),
+            "energy_measured": switched_cells(netlist, activations, weights) / full[0],
+            "energy_alike": switched_cells(netlist) / full[1],
+            "mae_measured": float(activations @ np.abs(error) @ weights),
+            "spread_measured": float(np.sqrt(variance @ weights)),
+            "mae_alike": float(np.abs(error).mean()),
+            "spread_alike": float(np.sqrt(error.var(axis=0).mean())),
         })  # fmt: skip
+    return rows
+
+
+def at_equal_spread(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """For every specific circuit the energy that general ones need for its spread, interpolated over
+    the logarithm of the spread along their front."""
+    found = []
+    for energy in ("energy_measured", "energy_alike"):
+        points = sorted(
+            (float(str(r[energy])), float(str(r["spread_measured"])))
+            for r in rows
+            if r["family"] == "general"
+        )
+        front: list[tuple[float, float]] = []
+        for point in points:
+            if not front or point[1] < front[-1][1]:
+                front.append(point)
+        e, spread = np.array(front).T
+        for row in rows:
+            if row["family"] == "specific" and spread[-1] <= row["spread_measured"] <= spread[0]:  # type: ignore[operator]
+                log = np.log(float(str(row["spread_measured"])))
+                general = float(np.interp(log, np.log(spread[::-1]), e[::-1]))
+                saved = 100 * (general - float(str(row[energy])))
+                found.append({"name": row["name"], "by": energy, "points_saved": round(saved, 2)})
+    return found
+
+
+def gains(
+    known: dict[str, NDArray[np.bool_]], fronts: dict[str, Points]
+) -> list[dict[str, object]]:
+    """Energy both families save at equal drop from float, and the difference's 95 % interval."""
     generator = np.random.default_rng(0)
     images = len(known["float"])
-    gains = []
+    found: list[dict[str, object]] = []
     for drop in DROPS:
-        entry: dict[str, object] = {"drop": drop}
-        for label, sides in (("", fronts), ("_all_operands_alike", uniform)):
-            drawn = []
-            for turn in range(RESAMPLES + 1):
-                chosen = generator.integers(0, images, images) if turn else np.arange(images)
-                wanted = known["float"][chosen].mean() - drop / 100
-                drawn.append([saved_at(sides[f], wanted, chosen) for f in ("general", "specific")])
-            values = np.array(drawn)
-            gain = 100 * (values[1:, 1] - values[1:, 0])
-            entry[f"saved_general{label}"] = round(float(100 * values[0, 0]), 2)
-            entry[f"saved_specific{label}"] = round(float(100 * values[0, 1]), 2)
-            low, high = np.nanpercentile(gain, [2.5, 97.5])
-            entry[f"gain{label}_ci95"] = [round(float(low), 2), round(float(high), 2)]
-        gains.append(entry)
-    data = {
-        "images": images,
-        "float_accuracy": float(known["float"].mean()),
-        "int8_accuracy": float(known["int8"].mean()),
-        "at_equal_drop_from_float": gains,
-        "circuits": rows,
-    }
+        drawn = []
+        for turn in range(RESAMPLES + 1):
+            chosen = generator.integers(0, images, images) if turn else np.arange(images)
+            wanted = known["float"][chosen].mean() - drop / 100
+            drawn.append([saved_at(fronts[f], wanted, chosen) for f in ("general", "specific")])
+        values = 100 * np.array(drawn)
+        low, high = np.nanpercentile(values[1:, 1] - values[1:, 0], [2.5, 97.5])
+        general_saved, specific_saved = values[0]
+        found.append({
+            "drop": drop, "saved_general": round(float(general_saved), 2),
+            "saved_specific": round(float(specific_saved), 2),
+            "gain": round(float(specific_saved - general_saved), 2),
+            "gain_ci95": [round(float(low), 2), round(float(high), 2)],
+        })  # fmt: skip
+    return found
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Prints figures of all circuits; with accuracies, the energy saved at equal accuracy."""
+    path = arguments.state / "correct.npz"
+    known = dict(np.load(path)) if path.exists() else {}
+    rows = figures(arguments.state)
+    data: dict[str, object] = {"at_equal_spread": at_equal_spread(rows)}
+    chosen = circuits(arguments.state)
+    for energy in ("energy_measured", "energy_alike"):
+        fronts: dict[str, Points] = {"general": [], "specific": []}
+        for row in rows:
+            netlist, family = chosen[str(row["name"])]
+            key = Multiplier("m", product_table(netlist, signed=False)).content_hash[:12]
+            correct = known.get(f"{row['name']} {key}")
+            if correct is not None:
+                row["accuracy"] = float(correct.mean())
+                fronts[family].append((float(str(row[energy])), correct))
+        if all(fronts.values()):
+            for points in fronts.values():
+                points.append((1.0, known["int8"]))
+            data[f"at_equal_drop, {energy}"] = gains(known, fronts)
+    if "float" in known:
+        accuracies = {name: float(known[name].mean()) for name in ("float", "int8")}
+        data |= {"images": len(known["float"]), "accuracy": accuracies}
+    rounded = [
+        {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()} for row in rows
+    ]
+    data["circuits"] = rounded
     print(json.dumps(data, indent=1))
     if arguments.output:
         write_json(arguments.output, data)
