@@ -247,7 +247,7 @@ def test_unknown_multiplier(job: Job) -> None:
     done = alwann_c("evaluate", job.model, *data, "--multiplier", "mul8u_p644")
     refused(done, "mul8u_p644", "mul8u_p64")
     refused(alwann_c("multipliers", "show", "nothing", "--json"), "nothing")
-    job.target.write_text(TARGET.replace("h2v8", "h2v88"), encoding="utf-8")
+    job.target.write_text(TARGET.replace("mul8u_p50", "mul8u_p500"), encoding="utf-8")
     refused(job.compile(), "unit[0].multipliers", "mul8u_p500")
     job.nothing_written()
 
