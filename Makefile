@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench test-exporters test-gpu bench-gpu reproduce clean
+.PHONY: help demo test lint types bench test-exporters test-netlists test-gpu bench-gpu reproduce clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -36,6 +36,10 @@ bench: $(STAMP) ## benchmarks of kernels and networks beside ONNX Runtime
 test-exporters: $(STAMP) ## networks exported by PyTorch, and its own programs (installs PyTorch)
 	$(BIN)/python -m pip install --quiet -e '.[torch]'
 	$(BIN)/python -m pytest tests/exporters
+
+test-netlists: $(STAMP) ## import of Verilog and BLIF through Yosys
+	$(BIN)/python -m pip install --quiet -e '.[netlists]'
+	$(BIN)/python -m pytest tests/targets/test_yosys.py
 
 test-gpu: $(STAMP) ## GPU kernels through PoCL and nvcc, and on a GPU where there is one
 	$(BIN)/python -m pip install --quiet -e '.[gpu]'

@@ -17,7 +17,7 @@ BUILTIN_LIBRARIES: dict[str, Path] = {
     "alwann": Path(__file__).parent / "libraries" / "alwann",
     "classic": Path(__file__).parent / "libraries" / "classic",
 }
-DEFAULT_LIBRARY = "classic"
+DEFAULT_LIBRARY = "alwann"
 
 _GLOB_CHARACTERS = "*?["
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 GateKind = Literal["and", "or", "xor", "nand", "nor", "xnor", "not"]
 
 OPERAND_BITS = 8
+MAX_OPERAND_BITS = OPERAND_BITS
 FIRST_INPUT = 2
 
 POWER_MW_PER_GATE = {"xor": 0.0032, "or": 0.0012, "and": 0.0}

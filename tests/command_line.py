@@ -22,7 +22,7 @@ name = "u"
 count = 2
 rows = 4
 columns = 4
-multipliers = ["mul8u_exact", "mul8u_bam_h0v7", "mul8u_bam_h2v8"]
+multipliers = ["mul8u_exact", "mul8u_p64", "mul8u_p50"]
 """
 
 

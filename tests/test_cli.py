@@ -16,7 +16,7 @@ from tiny import Case
 from alwann_c.plan import load_plan
 from alwann_c.targets import builtin_target_names, load_builtin_library
 
-NAMES = ["mul8u_exact", "mul8u_bam_h0v7", "mul8u_bam_h2v8"]
+NAMES = ["mul8u_exact", "mul8u_p64", "mul8u_p50"]
 
 
 def test_compile_json(compiled: Compiled) -> None:
@@ -86,7 +86,7 @@ def test_evaluate_of_a_multiplier(compiled: Compiled, small: Case) -> None:
         "evaluate",
         *compiled.inputs(small),
         "--multiplier",
-        "mul8u_bam_h2v8",
+        "mul8u_p50",
         "--limit",
         40,
         "--json",
@@ -103,7 +103,7 @@ def test_evaluate_of_a_multiplier(compiled: Compiled, small: Case) -> None:
     }
     assert data["samples"] == 40
     library = load_builtin_library()
-    powers = [library.find(name).power_mw for name in ("mul8u_bam_h2v8", "mul8u_exact")]
+    powers = [library.find(name).power_mw for name in ("mul8u_p50", "mul8u_exact")]
     assert powers[0] is not None
     assert powers[1] is not None
     assert data["relative_energy"] == pytest.approx(powers[0] / powers[1])
@@ -162,11 +162,11 @@ def test_multipliers(tmp_path: Path) -> None:
     data = only_json(alwann_c("multipliers", "list", "--json"))
     library = load_builtin_library()
     assert [row["name"] for row in data["list"]] == [m.name for m in library]
-    shown = only_json(alwann_c("multipliers", "show", "mul8u_bam_h2v8", "--json"))
+    shown = only_json(alwann_c("multipliers", "show", "mul8u_p50", "--json"))
     assert shown in data["list"]
     assert 0 < shown["relative_power"] < 1
-    assert shown["mae"] == library.find("mul8u_bam_h2v8").mae
-    assert "mul8u_bam_h2v8" in alwann_c("multipliers", "list").out
+    assert shown["mae"] == library.find("mul8u_p50").mae
+    assert "mul8u_p50" in alwann_c("multipliers", "list").out
     assert not list(tmp_path.iterdir())
 
 

@@ -244,11 +244,11 @@ def test_missing_library(job: Job) -> None:
 
 def test_unknown_multiplier(job: Job) -> None:
     data = ["--calibration", job.good, "--test", job.good]
-    done = alwann_c("evaluate", job.model, *data, "--multiplier", "mul8u_bam_h0v77")
-    refused(done, "mul8u_bam_h0v77", "mul8u_bam_h0v7")
+    done = alwann_c("evaluate", job.model, *data, "--multiplier", "mul8u_p644")
+    refused(done, "mul8u_p644", "mul8u_p64")
     refused(alwann_c("multipliers", "show", "nothing", "--json"), "nothing")
-    job.target.write_text(TARGET.replace("h2v8", "h2v88"), encoding="utf-8")
-    refused(job.compile(), "unit[0].multipliers", "mul8u_bam_h2v88")
+    job.target.write_text(TARGET.replace("mul8u_p50", "mul8u_p500"), encoding="utf-8")
+    refused(job.compile(), "unit[0].multipliers", "mul8u_p500")
     job.nothing_written()
 
 

@@ -25,6 +25,7 @@ from alwann_c.targets.evolve.campaign import (
 )
 from alwann_c.targets.evolve.search import Options
 from alwann_c.targets.gate_model import estimate
+from alwann_c.targets.inverters import fuse_inverters
 from alwann_c.targets.library_writer import Circuit, write_library
 from alwann_c.targets.netlist import Netlist, product_table
 
@@ -57,6 +58,7 @@ LEAST_POWER = 0.03
 
 def circuit_of(netlist: Netlist, name: str, *, signed: bool) -> Circuit:
     """The netlist with its table and the gate model's figures."""
+    netlist = fuse_inverters(netlist)
     figures = estimate(netlist)
     multiplier = Multiplier(
         name,

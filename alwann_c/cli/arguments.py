@@ -8,6 +8,7 @@ from typing import Any
 from alwann_c.cli.about import Version
 from alwann_c.cli.completion import SHELLS, files, multiplier_names, target_names
 from alwann_c.cli.examples import epilog
+from alwann_c.cli.multiplier_arguments import add_multipliers
 from alwann_c.cli.parser import Parser, image_numbers, positive, shape, share
 
 COMPENSATIONS = (
@@ -237,10 +238,8 @@ def _export_rtl(command: Parser) -> None:
 
 def _multipliers(command: Parser) -> None:
     actions = _Commands(command, "multipliers ", "action")
-    _libraries(actions.add("list", "every multiplier with its power and error"))
-    show = actions.add("show", "one multiplier")
-    _libraries(show)
-    _completed(show.add_argument("name", metavar="NAME"), multiplier_names)
+    for named in add_multipliers(actions.add, _libraries):
+        _completed(named, multiplier_names)
 
 
 def _targets(command: Parser) -> None:

@@ -58,7 +58,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         (
             "Every convolution on one multiplier, error compensated:",
             "alwann-c evaluate net.onnx --calibration calibration.toml --test test.toml"
-            " --multiplier mul8u_bam_h2v8",
+            " --multiplier mul8u_p55",
         ),
         (
             "The plan that `compile` chose, on other data:",
@@ -88,7 +88,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     ],
     "multipliers": [
         ("Everything there is, by power:", "alwann-c multipliers list"),
-        ("One of them:", "alwann-c multipliers show mul8u_bam_h2v8"),
+        ("One of them:", "alwann-c multipliers show mul8u_p55"),
     ],
     "multipliers list": [
         ("The shipped library:", "alwann-c multipliers list"),
@@ -98,7 +98,28 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
         ),
     ],
     "multipliers show": [
-        ("Power, area, delay and error:", "alwann-c multipliers show mul8u_bam_h2v8"),
+        ("Power, area, delay and error:", "alwann-c multipliers show mul8u_p55"),
+    ],
+    "multipliers import": [
+        (
+            "Tables and netlists of a folder, into a library of yours:",
+            "alwann-c multipliers import circuits -o my-multipliers",
+        ),
+        (
+            "C files are compiled and run, so only on request:",
+            "alwann-c multipliers import mul8u_x.c --allow-c -o my-multipliers",
+        ),
+    ],
+    "multipliers evolve": [
+        (
+            "Three circuits with bounded mean error:",
+            "alwann-c multipliers evolve --bounds 0.5,10,200 -o evolved",
+        ),
+        (
+            "For the operands of a network:",
+            "alwann-c multipliers evolve --model net.onnx --calibration calibration.toml"
+            " --bounds 50,200 -o evolved",
+        ),
     ],
     "targets": [
         ("A commented description to start from:", "alwann-c targets show template > mine.toml"),

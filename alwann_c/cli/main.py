@@ -18,7 +18,15 @@ from alwann_c.errors import InputError
 
 def _commands() -> dict[str, Callable[[Any, Console], int]]:
     """Imported on demand: `--help` must not load the compiler."""
-    from alwann_c.cli import catalogue, completion, deployment, inspection, jobs, pictures
+    from alwann_c.cli import (
+        catalogue,
+        completion,
+        deployment,
+        inspection,
+        jobs,
+        multipliers,
+        pictures,
+    )
 
     return {
         "demo": jobs.demo,
@@ -29,7 +37,7 @@ def _commands() -> dict[str, Callable[[Any, Console], int]]:
         "export-rtl": deployment.export_rtl,
         "report": pictures.report,
         "plot": pictures.plot,
-        "multipliers": catalogue.multipliers,
+        "multipliers": multipliers.multipliers,
         "targets": catalogue.targets,
         "completion": completion.completion,
     }

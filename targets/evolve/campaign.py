@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +17,7 @@ import numpy as np
 from alwann_c.atomic import write_text
 from alwann_c.errors import InputError
 from alwann_c.targets.arrays import truncated_arrays
-from alwann_c.targets.evolve.problem import Problem, problem
+from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem
 from alwann_c.targets.evolve.search import Metric, Options, evolve_circuit
 from alwann_c.targets.gate_model import switched_cells
 from alwann_c.targets.multiplier import exact_products
@@ -23,6 +25,7 @@ from alwann_c.targets.netlist import Netlist, product_table
 from alwann_c.targets.netlist_text import netlist_from_text, netlist_to_text
 
 STATE_FILE = "evolution.json"
+Shares = tuple[float, ...] | None
 VERSION = 1
 
 
@@ -32,8 +35,9 @@ class Operands:
 
     bits: int = 8
     signed: bool = False
-    activations: tuple[float, ...] | None = None
-    weights: tuple[float, ...] | None = None
+    activations: Shares = None
+    weights: Shares = None
+    weight_bits: int = WEIGHT_BITS
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,15 @@ class Task:
     metric: Metric
     bound: float
     limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A circuit known beforehand, to start from."""
+
+    netlist: Netlist
+    bits: int
+    signed: bool
 
 
 @dataclass(frozen=True)
@@ -67,16 +80,27 @@ def run_campaign(
     options: Options,
     seed: int = 0,
     workers: int = 1,
+    seeds: Sequence[Seed] = (),
+    seconds: float | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> list[Found]:
     """Evolves a circuit for every task, `rounds` times over; returns everything found.
 
-    A round's seeds are the cheapest circuits of earlier rounds, at first of the truncated arrays,
-    that keep to the task's bounds. Every finished task is saved in `folder`; a campaign that was
-    cut off goes on where it stopped, with the same results whatever the number of workers.
+    A round starts from the cheapest circuits that keep to the task's bounds, among those of earlier
+    rounds, the truncated arrays and `seeds`. Every finished task is saved in `folder`; a campaign
+    that was cut off goes on where it stopped, with the same results whatever the number of workers.
+    No task is begun after `seconds`.
     """
-    identity = {"version": VERSION, "tasks": [asdict(task) for task in tasks], "seed": seed,
-                "options": asdict(options)}  # fmt: skip
+    identity: dict[str, object] = {
+        "version": VERSION,
+        "tasks": [asdict(task) for task in tasks],
+        "seed": seed,
+        "options": asdict(options),
+    }
+    if seeds:
+        text = "\n".join(netlist_to_text(given.netlist) for given in seeds)
+        identity["seeds"] = hashlib.sha256(text.encode()).hexdigest()
+    deadline = None if seconds is None else time.time() + seconds
     state = folder / STATE_FILE
     found = load_found(state, identity) if state.exists() else []
     for turn in range(rounds):
@@ -86,38 +110,46 @@ def run_campaign(
         for index, task in enumerate(tasks):
             if index in done:
                 continue
-            start = cheapest_start(task, tasks, earlier)
-            jobs.append((task, start, index, turn, options, seed))
+            start = cheapest_start(task, tasks, earlier, seeds)
+            jobs.append((task, start, index, turn, options, seed, deadline))
+        late = False
         for entry in _results(jobs, workers):
+            if entry is None:
+                late = True
+                continue
             found.append(entry)
             _save(state, identity, found)
             if progress is not None:
                 task = tasks[entry.task]
-                exact = array_cost(task.operands.bits, task.operands.signed)
+                exact = array_cost(task.operands)
                 progress(
                     f"round {turn + 1}: {task.metric} {entry.error:.4g} of {task.bound:.4g},"
                     f" power {entry.cost / exact:.4f} of the exact array,"
                     f" {entry.evaluations / entry.seconds:,.0f} evaluations/s"
                 )
+        if late:
+            break
     return found
 
 
-def cheapest_start(task: Task, tasks: Sequence[Task], earlier: Iterable[Found]) -> Netlist:
-    """The circuit of least power known to keep to the task's bounds."""
-    best = None
-    for cost, netlist, error in _arrays(task.operands.bits, task.operands.signed):
-        if _keeps(task, error) and (best is None or cost < best[0]):
-            best = (cost, netlist)
+def cheapest_start(
+    task: Task, tasks: Sequence[Task], earlier: Iterable[Found], seeds: Iterable[Seed] = ()
+) -> Netlist:
+    """The circuit of least power, operands as the task says, known to keep to the task's bounds."""
+    operands = task.operands
+    form = operands.bits, operands.signed
+    kept = [netlist for netlist, error in _arrays(*form) if _keeps(task, error)]
+    known = [seed.netlist for seed in seeds if (seed.bits, seed.signed) == form]
     for entry in earlier:
         other = tasks[entry.task].operands
-        if (other.bits, other.signed) != (task.operands.bits, task.operands.signed):
-            continue
-        if best is not None and entry.cost >= best[0]:
-            continue
-        if _keeps(task, _error(entry.netlist, other.bits, other.signed)):
-            best = (entry.cost, entry.netlist)
-    assert best is not None, "the exact array keeps to any bound"
-    return best[1]
+        if (other.bits, other.signed) == form:
+            known.append(entry.netlist)
+    best = min(kept, key=lambda netlist: _power(netlist, operands))  # the exact array is among them
+    for netlist in known:
+        cheaper = _power(netlist, operands) < _power(best, operands)
+        if cheaper and _keeps(task, _error(netlist, *form)):
+            best = netlist
+    return best
 
 
 def load_found(state: Path, identity: dict[str, object] | None = None) -> list[Found]:
@@ -143,10 +175,10 @@ def _save(state: Path, identity: dict[str, object], found: Sequence[Found]) -> N
     write_text(state, json.dumps({"campaign": identity, "found": entries}, indent=0) + "\n")
 
 
-Job = tuple[Task, Netlist, int, int, Options, int]
+Job = tuple[Task, Netlist, int, int, Options, int, float | None]
 
 
-def _results(jobs: Sequence[Job], workers: int) -> Iterable[Found]:
+def _results(jobs: Sequence[Job], workers: int) -> Iterable[Found | None]:
     if workers == 1:
         yield from map(_run, jobs)
         return
@@ -155,8 +187,10 @@ def _results(jobs: Sequence[Job], workers: int) -> Iterable[Found]:
         yield from pool.map(_run, jobs)
 
 
-def _run(job: Job) -> Found:
-    task, start, index, turn, options, seed = job
+def _run(job: Job) -> Found | None:
+    task, start, index, turn, options, seed, deadline = job
+    if deadline is not None and time.time() > deadline:
+        return None
     drawn = np.random.SeedSequence([seed, index, turn]).generate_state(1)[0]
     spare = max(options.spare, len(start.gates) // 4)
     outcome = evolve_circuit(
@@ -181,27 +215,36 @@ def _problem(operands: Operands, every_pair: bool) -> Problem:
         signed=operands.signed,
         activations=None if operands.activations is None else np.array(operands.activations),
         weights=None if operands.weights is None else np.array(operands.weights),
+        weight_bits=operands.weight_bits,
         every_pair=every_pair,
     )
 
 
 @lru_cache(maxsize=4)
-def _arrays(bits: int, signed: bool) -> list[tuple[float, Netlist, np.ndarray]]:
+def _arrays(bits: int, signed: bool) -> list[tuple[Netlist, np.ndarray]]:
     return [
-        (switched_cells(netlist), netlist, _error(netlist, bits, signed))
+        (netlist, _error(netlist, bits, signed))
         for _, netlist in truncated_arrays(bits, signed=signed)
     ]
 
 
-def array_cost(bits: int, signed: bool) -> float:
-    """Power of the exact array in units of `switched_cells`."""
-    return _arrays(bits, signed)[0][0]
+def array_cost(operands: Operands) -> float:
+    """Power of the exact array in units of `switched_cells`, operands as given."""
+    return _power(_arrays(operands.bits, operands.signed)[0][0], operands)
 
 
+@lru_cache(maxsize=4096)
+def _power(netlist: Netlist, operands: Operands) -> float:
+    given = operands.activations, operands.weights
+    activations, weights = (None if shares is None else np.array(shares) for shares in given)
+    return switched_cells(netlist, activations, weights)
+
+
+@lru_cache(maxsize=256)
 def _error(netlist: Netlist, bits: int, signed: bool) -> np.ndarray:
     side = 1 << bits
     table = product_table(netlist, signed=signed) - exact_products(signed, bits)
-    return table[:side, :side]
+    return table[:side, :side].copy()
 
 
 def _keeps(task: Task, error: np.ndarray) -> bool:

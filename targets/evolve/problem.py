@@ -13,7 +13,8 @@ from alwann_c.targets.multiplier import operand_values
 from alwann_c.targets.netlist import FIRST_INPUT
 
 WEIGHT_BITS = 6
-"""Bits to which the weight operand's distribution is rounded, relative to its largest share."""
+"""Bits to which the weight operand's distribution is rounded, relative to its largest share, unless
+told otherwise."""
 
 _CODES = np.arange(256, dtype=np.int64)
 
@@ -81,13 +82,15 @@ def problem(
     signed: bool,
     activations: NDArray[np.float64] | None = None,
     weights: NDArray[np.float64] | None = None,
+    weight_bits: int = WEIGHT_BITS,
     every_pair: bool = True,
     seed: int = 0,
 ) -> Problem:
     """The operand pairs of `bits`-bit multiplication, equally likely unless told otherwise.
 
     `activations` and `weights` are shares of the codes 0 .. 2^bits - 1 (any scale), taken as
-    independent. Activations are tried in falling order of their share, or in a random order where
+    independent; the weights' are rounded to `weight_bits` bits, which evaluation time grows with.
+    Activations are tried in falling order of their share, or in a random order where
     all are alike; those of share 0 are left out unless `every_pair`, which a bound on the worst
     error needs.
     """
@@ -106,7 +109,7 @@ def problem(
 
     levels = np.ones(256, dtype=np.int64)
     if weights is not None:
-        full = (1 << WEIGHT_BITS) - 1
+        full = (1 << weight_bits) - 1
         levels = np.rint(np.asarray(weights)[_CODES % side] / np.max(weights) * full).astype(int)
     depth = int(levels.max()).bit_length()
     values = operand_values(signed=signed, bits=bits).astype(np.int64)

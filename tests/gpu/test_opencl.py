@@ -131,7 +131,7 @@ def test_shipped_resnet8() -> None:
         model = load(folder / "resnet8_cifar10.onnx")
         data = load_dataset(folder / "calibration.toml")
         quantized = quantize(model, data, images=64)
-    library = open_libraries(())
+    library = open_libraries(["classic"])
     names = ("mul8u_exact", "mul8u_bam_h0v3", "mul8u_bam_h0v7")
     chosen = {
         name: uncompensated(layer, library.find(names[index % 3]))

@@ -194,7 +194,7 @@ def test_merge(library: Library) -> None:
     assert merge_libraries([library]) is library
     again = merge_libraries([library, library, load_builtin_library()])
     assert len(again) == len(library) + len(load_builtin_library())
-    assert again.name == "small+classic"
+    assert again.name == "small+alwann"
     assert again.license == "MIT AND Apache-2.0"
     with pytest.raises(InputError, match="none given"):
         merge_libraries([])

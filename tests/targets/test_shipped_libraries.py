@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,38 +11,12 @@ import pytest
 from alwann_c.rtl.multipliers import write_multiplier
 from alwann_c.rtl.simulate import simulate, simulator
 from alwann_c.targets import Multiplier, load_builtin_library
-from alwann_c.targets.netlist import FIRST_INPUT, Builder, GateKind, Netlist, product_table
+from alwann_c.targets.gate_model import estimate
+from alwann_c.targets.netlist import product_table
+from alwann_c.targets.verilog_reader import read_netlist_file
 
 LIBRARY = load_builtin_library("alwann")
 ALL = [*LIBRARY, *load_builtin_library("classic")]
-KINDS: dict[str, GateKind] = {"&": "and", "|": "or", "^": "xor"}
-GATE = re.compile(r"  wire g\d+ = (~?)\(?(\S+?)(?: ([&|^]) (\S+?))?\)?;")
-PRODUCT = re.compile(r"  assign O = \{(.*)\};")
-
-
-def wire(name: str) -> int:
-    """Number of a wire of the Verilog `netlist_verilog` writes."""
-    if name.startswith("1'b"):
-        return int(name[3:])
-    bus, number = re.fullmatch(r"([ABg])\[?(\d+)\]?", name).groups()  # type: ignore[union-attr]
-    return FIRST_INPUT + int(number) + {"A": 0, "B": 8, "g": 16}[bus]
-
-
-def read(path: Path) -> Netlist:
-    """The netlist of a shipped Verilog file, gate by gate."""
-    wires: list[int] = list(range(FIRST_INPUT + 16))
-    builder = Builder(16)
-    text = path.read_text(encoding="utf-8")
-    for inverted, a, operator, b in GATE.findall(text):
-        made = wires[wire(a)]
-        if operator:
-            made = builder.add(KINDS[operator], made, wires[wire(b)])
-        if inverted:
-            made = builder.add("not", made, made)
-        wires.append(made)
-    (product,) = PRODUCT.findall(text)
-    outputs = [wires[wire(name)] for name in reversed(product.split(", "))]
-    return Netlist(16, tuple(builder.gates), tuple(outputs))
 
 
 @pytest.mark.parametrize(("signed", "least"), [(False, 30), (True, 10)])
@@ -62,8 +35,15 @@ def test_range(signed: bool, least: int) -> None:
 @pytest.mark.parametrize("multiplier", ALL, ids=lambda m: f"{m.library}-{m.name}")
 def test_the_netlist_computes_the_table(multiplier: Multiplier) -> None:
     assert multiplier.netlist is not None
-    table = product_table(read(multiplier.netlist), signed=multiplier.signed)
+    netlist = read_netlist_file(multiplier.netlist)
+    assert netlist is not None
+    table = product_table(netlist, signed=multiplier.signed)
     assert np.array_equal(table, multiplier.table)
+    if multiplier.library == "alwann":
+        figures = estimate(netlist)
+        assert figures.origin == multiplier.origin
+        assert figures.power_mw == pytest.approx(multiplier.power_mw, rel=1e-5)
+        assert figures.area_um2 == pytest.approx(multiplier.area_um2, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mul8u_p50", "mul8s_p37"])
