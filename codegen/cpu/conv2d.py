@@ -17,7 +17,6 @@ from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.panel_conv import emit_panels
 from alwann_c.codegen.cpu.permute_conv import emit_permute
 from alwann_c.codegen.cpu.strategy import (
-    DOT_PIXELS,
     ByPixels,
     ByTable,
     Dot,
@@ -26,6 +25,7 @@ from alwann_c.codegen.cpu.strategy import (
     Permute,
     Strategy,
     choose_strategy,
+    dot_pixels,
 )
 from alwann_c.codegen.cpu.table import PreparedTable, prepared_views
 from alwann_c.ir.spec import ConvSpec, Quantization
@@ -102,17 +102,16 @@ class _Emitter:
         operands, geometry, table, unit = self.operands, self.geometry, self.table, self.machine.dot
         if unit is None:
             raise ValueError("the target has no dot product instruction")
-        weights = emit_weights(operands, DotLayout(geometry, unit, dot.lanes), table)
+        few = emit.i64(dot_pixels(self.machine) // geometry.pixels)
+        cheap = emit.let(emit.T.Or(table.terms <= dot.terms, operands.batch <= few))
+        weights = emit_weights(operands, DotLayout(geometry, unit, dot.lanes), table, cheap)
 
         def few_terms() -> None:
             permutes = self.machine.byte_permute
             codes = emit_activations(operands, geometry, table, unit, permutes)
             emit_dot(operands, geometry, dot, unit, table, codes, weights)
 
-        few = emit.i64(DOT_PIXELS // geometry.pixels)
-        cheap = emit.T.Or(table.terms <= dot.terms, operands.batch <= few)
-        usable = emit.T.And(weights.fits[0] != 0, cheap)
-        emit.branch(usable, few_terms, lambda: self.emit(other))
+        emit.branch(weights.fits[0] != 0, few_terms, lambda: self.emit(other))
 
     def _by_pixels(self, strategy: ByPixels) -> None:
         operands, geometry, table = self.operands, self.geometry, self.table

@@ -81,7 +81,7 @@ class DotWeights:
     Attributes:
         packed: elements of the unit's right type, see `DotLayout`.
         offset: int32 [block][lane] offsets with the terms' constants.
-        fits: int32 [1], whether the weights' factors fit the unit; 0 where the table has no terms.
+        fits: int32 [1], whether the weights' factors fit the unit; 0 where they were not packed.
     """
 
     packed: Buffer
@@ -89,8 +89,10 @@ class DotWeights:
     fits: Buffer
 
 
-def emit_weights(operands: Operands, layout: DotLayout, table: PreparedTable) -> DotWeights:
-    """Pack the weights, if the table is a sum of terms."""
+def emit_weights(
+    operands: Operands, layout: DotLayout, table: PreparedTable, wanted: Expr
+) -> DotWeights:
+    """Pack the weights, if that is wanted and the table is a sum of terms."""
     geometry, unit, lanes = layout.geometry, layout.unit, layout.lanes
     count = layout.blocks
     packed = emit.scratch(MAX_TERMS * layout.term * count, unit.right)
@@ -141,7 +143,7 @@ def emit_weights(operands: Operands, layout: DotLayout, table: PreparedTable) ->
             emit.store(total, emit.i32(0), total[0] | bad[n])
         emit.store(wrong, index, total[0])
 
-    with emit.when(table.terms > 0):
+    with emit.when(T.And(table.terms > 0, wanted)):
         loop = (
             emit.parallel(emit.i64(count))
             if count > 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 
@@ -143,14 +143,21 @@ Strategy = Gather | Panels | Permute | Dot | ByPixels | ByTable
 FEW_PIXELS = 128
 """Pixels up to which permutes beat panels; measured on CIFAR and ImageNet layers."""
 
-FEWER_PIXELS = 64
-"""Pixels up to which look-ups in memory beat panels."""
+FEWER_PIXELS = 16
+"""Pixels up to which look-ups in memory beat panels; at 64 panels are twice as fast (AVX2)."""
 
 WIDE_LANES, NARROW_TERMS = 64, 3
 """Tiles of fewer lanes beat panels only for tables of few terms; measured as above."""
 
-DOT_PIXELS = 2048
-"""Pixels up to which dot products beat panels for every number of terms: panels are not built."""
+DOT_PIXELS, DOT_PIXELS_OF_WORDS = 2048, 128
+"""Pixels up to which dot products beat panels for every number of terms: panels are not built.
+
+Instructions on 16-bit words do half the products of those on bytes, from twice the memory.
+"""
+
+NARROW_CHUNK = 1 << 18
+"""Bytes of panels kept at once where vectors are narrower than 64 bytes: such machines have 256 or
+512 KiB of second-level cache, those with wider vectors 1 MiB or more."""
 
 
 def _lanes(channels: int, vector_bytes: int) -> int:
@@ -173,6 +180,8 @@ def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
 
 def _by_pixels(per_group: int, machine: Machine) -> ByPixels:
     panels = Panels(_lanes(per_group, machine.vector_bytes), machine.vector_bytes // 2)
+    if machine.vector_bytes < 64:
+        panels = replace(panels, chunk=NARROW_CHUNK)
     if machine.byte_permute:
         return ByPixels(Permute(outputs=8 if per_group < 64 else 16), panels, FEW_PIXELS)
     return ByPixels(Gather(), panels, FEWER_PIXELS)
@@ -192,6 +201,12 @@ def choose_dot(spec: ConvSpec, machine: Machine) -> Dot | None:
     even = [p for p in range(pixels, pixels // 2, -1) if width % p == 0]
     terms = MAX_TERMS if vectors * unit >= WIDE_LANES else NARROW_TERMS
     return Dot(vectors * unit, even[0] if even else pixels, terms)
+
+
+def dot_pixels(machine: Machine) -> int:
+    """Pixels up to which dot products are used for every number of terms."""
+    bytes_at_once = machine.dot is not None and machine.dot.group == 4
+    return DOT_PIXELS if bytes_at_once else DOT_PIXELS_OF_WORDS
 
 
 def is_flat(spec: ConvSpec) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import tvm
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,9 +55,31 @@ def test_close_to_float64(
     """Odd shapes, strides, dilation, groups and depthwise, chosen and given tiles."""
     ins, outs = (1, 1) if depthwise else per_group
     spec = ConvSpec(7, 6, groups * ins, groups * outs, kernel, strides, padding, dilation, groups)
+    check(spec, tile)
+
+
+@pytest.mark.parametrize("size", [1 << 12, 1 << 15, 1 << 30])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ConvSpec(7, 7, 64, 64, (3, 3), padding=(1, 1, 1, 1)),
+        ConvSpec(9, 7, 50, 32, (3, 3), strides=(2, 2), dilation=(2, 1), padding=(2, 1, 0, 1)),
+        ConvSpec(5, 7, 80, 64, (2, 1), groups=2, dilation=(1, 2)),
+        ConvSpec(3, 3, 300, 128, (1, 1)),
+    ],
+)
+def test_sections_of_taps(monkeypatch: pytest.MonkeyPatch, spec: ConvSpec, size: int) -> None:
+    """Weights in one piece, in a section per run, in several of unequal sizes; incomplete tiles."""
+    monkeypatch.setattr("alwann_c.codegen.cpu.float_conv2d.SECTION", size)
+    check(spec, None)
+
+
+def check(spec: ConvSpec, tile: FloatTile | None) -> None:
+    """A kernel's output on random data is close to the sum of products in float64."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 7, 6, spec.in_channels)).astype(np.float32)
-    weight = rng.normal(size=(*kernel, ins, spec.out_channels)).astype(np.float32)
+    x = rng.normal(size=(2, spec.height, spec.width, spec.in_channels)).astype(np.float32)
+    filters = (*spec.kernel, spec.in_channels // spec.groups, spec.out_channels)
+    weight = rng.normal(size=filters).astype(np.float32)
     func = float_conv2d_primfunc(spec, TARGET, tile=tile)
     run = tvm.compile(tvm.IRModule({"float_conv2d": func}), TARGET)["float_conv2d"]
     shape = (2, spec.out_height, spec.out_width, spec.out_channels)
