@@ -177,7 +177,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
         if time.time() > deadline:
             break
         chosen = compensator.network(dict.fromkeys(names, multiplier), "full")
-        operands = {n: bound(quantized.layers[n], chosen[n]) for n in names}
+        operands = {n: bound(chosen[n]) for n in names}
         known[key] = network_correct(quantized.network, test, operands).correct
         np.savez_compressed(path, **known)
         print(f"{name}: {100 * known[key].mean():.2f} % of {len(test)}", flush=True)
