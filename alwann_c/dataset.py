@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
-import zipfile
+import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from alwann_c.errors import InputError
+from alwann_c.targets.toml_input import read_toml
+from alwann_c.untrusted import archive_array, memory_limit, numeric_archive
 
 MAX_BYTES = 16 << 30
 
@@ -21,7 +22,7 @@ MAX_BYTES = 16 << 30
 class DatasetFile(BaseModel):
     """Contents of a data set `.toml`; `value = (pixel / scale - mean) / std` per channel."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     file: str
     images: str = "images"
@@ -58,7 +59,8 @@ class Dataset:
             taken = taken.transpose(0, 3, 1, 2)
         mean = _per_channel(self.path, "mean", self.description.mean, self.channels, 0.0)
         std = _per_channel(self.path, "std", self.description.std, self.channels, 1.0)
-        prepared = (taken / np.float32(self.description.scale) - mean) / std
+        with np.errstate(all="ignore"):
+            prepared = (taken / np.float32(self.description.scale) - mean) / std
         if not np.isfinite(prepared).all():
             raise InputError(f"{self.path}: images hold NaN or infinity; clean the data")
         return np.ascontiguousarray(prepared)
@@ -111,59 +113,45 @@ def _per_channel(
     return full.reshape(1, channels, 1, 1)
 
 
-def _read_description(path: Path) -> DatasetFile:
-    try:
-        with path.open("rb") as stream:
-            return DatasetFile.model_validate(tomllib.load(stream))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise InputError(f"{path}: not valid TOML: {e}") from e
-    except ValidationError as e:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in e.errors()
-        )
-        raise InputError(f"{path}: {problems}") from e
+def _beside(path: Path, name: str) -> Path:
+    """The archive a description names. Raises InputError unless it lies in its folder or below."""
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or PureWindowsPath(name).drive or "\\" in name:
+        raise InputError(f"{path}: file: '{name}' leads out of its folder: put the archive into it")
+    archive = path.parent / pure
+    if not os.path.isfile(archive):  # False for every name a file cannot have
+        raise InputError(f"{path}: file: '{name}' does not exist beside it")
+    return archive
 
 
-def _read_arrays(path: Path, wanted: DatasetFile) -> tuple[npt.NDArray[np.generic], object]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{path}: an .npz archive is expected")
-            members = archive.zip.infolist() if archive.zip is not None else []
-            total = sum(int(item.file_size) for item in members)
-            if total > MAX_BYTES:
-                raise InputError(f"{path}: {total} bytes unpacked exceed the limit of {MAX_BYTES}")
-            if wanted.images not in archive.files:
-                raise InputError(
-                    f"{path}: no array '{wanted.images}'; it holds: {', '.join(archive.files)}"
-                )
-            labels = archive[wanted.labels] if wanted.labels in archive.files else None
-            return archive[wanted.images], labels
-    except InputError:
-        raise
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as e:
-        raise InputError(f"{path}: not a readable .npz archive ({e})") from e
+def _read_arrays(
+    path: Path, wanted: DatasetFile
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    with numeric_archive(path, memory_limit(MAX_BYTES)) as archive:
+        images = archive_array(archive, wanted.images)
+        if images is None:
+            names = ", ".join(item.removesuffix(".npy") for item in archive.namelist())
+            raise InputError(f"{path}: no array '{wanted.images}'; it holds: {names}")
+        return images, archive_array(archive, wanted.labels)
 
 
 def load_dataset(path: str | Path) -> Dataset:
     """Reads a data set. Raises InputError naming file, field and remedy."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"{path}: no such file; give a data set .toml or .npz")
     if path.suffix == ".npz":
         description, archive = DatasetFile(file=path.name), path
     else:
-        description = _read_description(path)
-        archive = path.parent / description.file
-        if not archive.is_file():
-            raise InputError(f"{path}: file: '{description.file}' does not exist beside it")
+        description = read_toml(path, DatasetFile)
+        archive = _beside(path, description.file)
     images, labels = _read_arrays(archive, description)
     if images.ndim != 4 or images.dtype.kind not in "uif":
         raise InputError(
             f"{archive}: '{description.images}' is {images.dtype} {images.shape}; "
             "a numeric array of rank 4 is expected"
         )
-    if isinstance(labels, np.ndarray):
+    if labels is not None:
         if labels.dtype.kind not in "ui" or labels.shape != images.shape[:1]:
             raise InputError(
                 f"{archive}: '{description.labels}' is {labels.dtype} {labels.shape}; one integer "
@@ -176,7 +164,7 @@ def load_dataset(path: str | Path) -> Dataset:
     images = images[start:stop]
     if len(images) == 0:
         raise InputError(f"{path}: the data set is empty")
-    chosen = labels[start:stop] if isinstance(labels, np.ndarray) else None
+    chosen = None if labels is None else labels[start:stop]
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes())
     digest.update(description.model_dump_json(exclude={"file", "range"}).encode())
     if chosen is not None:

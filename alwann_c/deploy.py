@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from alwann_c.atomic import write_json
 from alwann_c.codegen.device import resolve_device, runtime_device, why_not_here
 from alwann_c.codegen.machine import use_all_cores, without_native_warnings
 from alwann_c.errors import InputError
 from alwann_c.remote import load_remote
+from alwann_c.untrusted import read_json
 from alwann_c.version import TOOL
 
 MANIFEST = "manifest.json"
 MODULE = "module.so"
+MAX_MANIFEST_BYTES = 1 << 24
+MAX_SELF_TEST_ELEMENTS = 1 << 28
 SELF_TEST_IMAGES = 8
 BATCH = 250
 
 Float32 = npt.NDArray[np.float32]
+Extent = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
 class TensorSpec(BaseModel):
@@ -33,7 +38,7 @@ class TensorSpec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    shape: list[int]
+    shape: Annotated[list[Extent], Field(min_length=2, max_length=8)]
     dtype: str = "float32"
 
 
@@ -43,15 +48,17 @@ class SelfTest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seed: int
-    images: int
+    seed: Annotated[int, Field(ge=0)]
+    images: Annotated[int, Field(ge=1, le=1000)]
     low: float
     high: float
     output_sha256: str
     outputs: list[list[float]] = []
 
     def inputs(self, shape: list[int]) -> Float32:
-        """The test images."""
+        """The test images. Raises InputError when they are more than fits."""
+        if math.prod([self.images, *shape[1:]]) > MAX_SELF_TEST_ELEMENTS:
+            raise InputError(f"{MANIFEST}: self_test: {self.images} images of {shape} are too many")
         random = np.random.Generator(np.random.PCG64(self.seed))
         drawn = random.random((self.images, *shape[1:]))
         return (self.low + (self.high - self.low) * drawn).astype(np.float32)
@@ -185,20 +192,20 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
 
 
 def _read_manifest(path: Path) -> Manifest:
+    document = read_json(path, "keep it beside the module", MAX_MANIFEST_BYTES)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
         manifest = Manifest.model_validate(document)
-    except OSError as e:
-        raise InputError(f"{path}: cannot read ({e.strerror}); keep it beside the module") from e
-    except (json.JSONDecodeError, UnicodeDecodeError) as e:
-        raise InputError(f"{path}: not JSON: {e}") from e
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{path}: {where}: {first['msg']}") from e
     if manifest.version != 1:
         raise InputError(f"{path}: version: {manifest.version} is not known; this tool reads 1")
-    if seal(document) != manifest.manifest_sha256:
+    try:
+        found = seal(document)
+    except (ValueError, RecursionError) as e:  # 1e999 reads as infinity, which JSON cannot write
+        raise InputError(f"{path}: {e}; compile it again") from e
+    if found != manifest.manifest_sha256:
         raise InputError(
             f"{path}: manifest_sha256 differs from its content; it was altered: compile it again"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,16 +23,17 @@ from alwann_c.passes.compensate import recode
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizationScheme, QuantizedModel
 from alwann_c.targets import Library
+from alwann_c.untrusted import read_bounded
 from alwann_c.version import TOOL
 
-MAX_PLAN_BYTES = 1 << 30
+MAX_PLAN_BYTES = 1 << 28
 MAX_ARRAY_BYTES = 1 << 28
 
 
 class PackedArray(BaseModel):
     """A small numpy array: zlib-compressed little-endian bytes in base64."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     dtype: Literal["uint8", "int32", "float32"]
     shape: list[int]
@@ -49,11 +51,15 @@ class PackedArray(BaseModel):
 
     def unpack(self) -> npt.NDArray[Any]:
         """Decodes the array. Raises ValueError when it is damaged."""
-        expected = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
-        if not 0 <= expected <= MAX_ARRAY_BYTES:
-            raise ValueError(f"shape {self.shape} is out of bounds")
-        stream = zlib.decompressobj()
-        raw = stream.decompress(base64.b64decode(self.data, validate=True), expected + 1)
+        expected = math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        bounded = len(self.shape) <= 8 and all(0 <= extent < 1 << 31 for extent in self.shape)
+        if not bounded or expected > MAX_ARRAY_BYTES:
+            raise ValueError(f"shape {str(self.shape)[:100]} is out of bounds")
+        try:
+            packed = base64.b64decode(self.data, validate=True)
+            raw = zlib.decompressobj().decompress(packed, expected + 1)
+        except zlib.error as e:
+            raise ValueError(str(e)) from e
         if len(raw) != expected:
             raise ValueError(f"{len(raw)} bytes do not fill shape {self.shape}")
         return np.frombuffer(raw, self.dtype).reshape(self.shape)
@@ -66,7 +72,7 @@ class PlannedLayer(BaseModel):
     quantized model when absent.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     kind: str
@@ -88,7 +94,7 @@ class PlannedLayer(BaseModel):
 class PlannedUnit(BaseModel):
     """A compute unit and the multiplier it is fitted with."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     multiplier: str
@@ -97,7 +103,7 @@ class PlannedUnit(BaseModel):
 class PlanQuantization(BaseModel):
     """How the network was quantized; repeating it with the same data gives the same codes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     weights: Literal["per-channel", "per-tensor"]
     ranges: str
@@ -109,7 +115,7 @@ class PlanQuantization(BaseModel):
 class Plan(BaseModel):
     """A plan file."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     version: Literal[1] = 1
     tool: str = TOOL
@@ -172,7 +178,7 @@ class Plan(BaseModel):
             try:
                 arrays = [part.unpack() for part in (layer.weight, layer.offset, layer.scale)]
                 coded = _coded(original, layer)
-            except (ValueError, zlib.error) as e:
+            except ValueError as e:
                 raise InputError(f"plan: layer '{layer.name}': damaged array: {e}") from e
             if coded is None or not _fits(coded, arrays):
                 raise InputError(f"plan: layer '{layer.name}' does not fit the model")
@@ -239,12 +245,9 @@ def write_plan(plan: Plan, path: Path) -> None:
 def load_plan(path: str | Path) -> Plan:
     """Reads a plan file. Raises InputError naming file and field, and where the seal is broken."""
     path = Path(path)
+    content = read_bounded(path, MAX_PLAN_BYTES, "give a plan.json")
     try:
-        if path.stat().st_size > MAX_PLAN_BYTES:
-            raise InputError(f"{path}: larger than {MAX_PLAN_BYTES} bytes; not a plan")
-        plan = Plan.model_validate_json(path.read_bytes())
-    except OSError as e:
-        raise InputError(f"{path}: cannot read: {e.strerror}; give a plan.json") from e
+        plan = Plan.model_validate_json(content)
     except ValidationError as e:
         first = e.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "content"

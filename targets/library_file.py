@@ -18,6 +18,7 @@ from alwann_c.targets.multiplier import (
     product_range,
 )
 from alwann_c.targets.toml_input import Flag, Name, NonNegative, Text, read_toml
+from alwann_c.untrusted import read_array
 
 LIBRARY_FILE = "library.toml"
 MAX_MULTIPLIERS = 4096
@@ -164,17 +165,17 @@ def _read_bin(path: Path, side: int, size: int, *, signed: bool) -> NDArray[np.i
 
 def _read_npy(path: Path, side: int) -> NDArray[np.integer]:
     try:
-        data = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as stream:
+            data = read_array(stream, path.stat().st_size)
+    except ValueError as error:
         raise InputError(f"table: {path.name} is no .npy array: save it with numpy.save") from error
-    if (
-        not isinstance(data, np.ndarray)
-        or not np.issubdtype(data.dtype, np.integer)
-        or data.shape not in ((side, side), (side * side,))
+    if not np.issubdtype(data.dtype, np.integer) or data.shape not in (
+        (side, side),
+        (side * side,),
     ):
         raise InputError(
-            f"table: {path.name} holds {getattr(data, 'dtype', type(data).__name__)} of shape"
-            f" {getattr(data, 'shape', None)}, expected integers of shape ({side}, {side})"
+            f"table: {path.name} holds {data.dtype} of shape {data.shape}, expected integers of"
+            f" shape ({side}, {side})"
         )
     return data.reshape(side, side)
 

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from alwann_c.errors import InputError
 from alwann_c.targets.suggest import remedy
+from alwann_c.untrusted import read_bounded
 
 MAX_TOML_BYTES = 4 << 20
 MAX_PROBLEMS = 20
@@ -49,19 +50,14 @@ def read_toml(path: Path, model: type[Model]) -> Model:
     Raises InputError, one line `file: field: what is wrong: remedy` with every problem found, for a
     file that cannot be read, is over 4 MiB, is no TOML or does not fit the model.
     """
+    content = read_bounded(path, MAX_TOML_BYTES, "check the path")
     try:
-        if path.stat().st_size > MAX_TOML_BYTES:
-            raise InputError(f"{path}: larger than {MAX_TOML_BYTES} bytes: give a description")
-        document = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: check the path") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+        document = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: not UTF-8 text (byte {error.start}): give a TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from error
     return parse(document, model, str(path))
 

@@ -63,6 +63,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as e:  # a disk that fills or fails, wherever it does
+        console.done()
+        reason = InputError(f"{e.filename or 'system'}: {e.strerror or e}")
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
 
 
 def _interrupted(arguments: Any) -> str:

@@ -14,12 +14,17 @@ import numpy as np
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS identity (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS evaluation (
-    names TEXT PRIMARY KEY, images INTEGER NOT NULL, correct BLOB NOT NULL, divergence REAL NOT NULL
-);
-"""
+_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises; texts that are not UTF-8 raise the second."""
+_TABLES = {
+    "identity": "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "evaluation": (
+        "CREATE TABLE evaluation (names TEXT PRIMARY KEY, images INTEGER NOT NULL, "
+        "correct BLOB NOT NULL, divergence REAL NOT NULL)"
+    ),
+}
+MAX_VALUE_BYTES = 1 << 26
+"""Of one cell: a bit for each of half a thousand million images."""
 
 
 class SqliteMemory:
@@ -40,15 +45,17 @@ class SqliteMemory:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("BEGIN EXCLUSIVE")
             self._connection.execute("COMMIT")
-            self._connection.executescript(_SCHEMA)
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+            self._make_tables()
             self._take_over(dict(identity), resume)
-        except (sqlite3.DatabaseError, InputError) as e:
+        except InputError:
             self._connection.close()
-            if isinstance(e, InputError):
-                raise
+            raise
+        except _DAMAGE as e:
+            self._connection.close()
             raise self._reason(e) from e
 
-    def _reason(self, error: sqlite3.DatabaseError) -> InputError:
+    def _reason(self, error: Exception) -> InputError:
         if not isinstance(error, sqlite3.OperationalError):
             return InputError(f"{self.path}: damaged ({error}); delete it and start again")
         if "locked" in str(error):
@@ -56,6 +63,19 @@ class SqliteMemory:
                 f"{self.path}: another process is searching into this folder; choose another"
             )
         return InputError(f"{self.path}: {error}; choose another output folder")
+
+    def _make_tables(self) -> None:
+        """Makes the tables of a new file. Nothing else may be in it: a view or trigger of the same
+        name would run whatever its author wrote."""
+        listing = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        found = dict(self._connection.execute(listing))
+        if found and found != _TABLES:
+            raise InputError(f"{self.path}: not written by this version; delete it and start again")
+        if not found:
+            self._connection.execute("BEGIN EXCLUSIVE")
+            for statement in _TABLES.values():
+                self._connection.execute(statement)
+            self._connection.execute("COMMIT")
 
     def _take_over(self, identity: dict[str, str], resume: bool) -> None:
         known = dict(self._connection.execute("SELECT key, value FROM identity"))
@@ -65,25 +85,29 @@ class SqliteMemory:
                 f"{self.path}: made with other input ({', '.join(differing)}); "
                 "run without --resume, or give the same"
             )
+        rows = list(identity.items())
+        self._connection.execute("BEGIN EXCLUSIVE")
         if not resume:
             self._connection.execute("DELETE FROM evaluation")
             self._connection.execute("DELETE FROM identity")
-        rows = list(identity.items())
         self._connection.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?)", rows)
+        self._connection.execute("COMMIT")
 
     def get(self, names: tuple[str, ...]) -> Outcome | None:
         """The outcome, if known."""
         query = "SELECT images, correct, divergence FROM evaluation WHERE names = ?"
         try:
             row: Any = self._connection.execute(query, (json.dumps(names),)).fetchone()
-        except sqlite3.DatabaseError as e:
+        except _DAMAGE as e:
             raise self._reason(e) from e
         if row is None:
             return None
-        bits = np.unpackbits(np.frombuffer(row[1], np.uint8))
-        if not 0 <= row[0] <= len(bits):
+        images, correct, divergence = row
+        types = (isinstance(images, int), isinstance(correct, bytes), isinstance(divergence, float))
+        if not all(types) or not 0 <= images <= 8 * len(correct):
             raise InputError(f"{self.path}: damaged evaluation; delete the file and start again")
-        return Outcome(bits[: row[0]].astype(bool), float(row[2]))
+        bits = np.unpackbits(np.frombuffer(correct, np.uint8), count=images)
+        return Outcome(bits.astype(bool), divergence)
 
     def put(self, names: tuple[str, ...], outcome: Outcome) -> None:
         """Stores an evaluation durably."""

@@ -23,6 +23,7 @@ from alwann_c.targets.gate_model import switched_cells
 from alwann_c.targets.multiplier import exact_products
 from alwann_c.targets.netlist import Netlist, product_table
 from alwann_c.targets.netlist_text import netlist_from_text, netlist_to_text
+from alwann_c.untrusted import read_json
 
 STATE_FILE = "evolution.json"
 Shares = tuple[float, ...] | None
@@ -154,8 +155,8 @@ def cheapest_start(
 
 def load_found(state: Path, identity: dict[str, object] | None = None) -> list[Found]:
     """What a campaign has saved; InputError if it was another campaign's, or is no such file."""
+    data = read_json(state, "check the path")
     try:
-        data = json.loads(state.read_text(encoding="utf-8"))
         if identity is not None and data["campaign"] != json.loads(json.dumps(identity)):
             raise InputError(
                 f"{state}: of another campaign: choose another folder or remove the file"
@@ -164,9 +165,7 @@ def load_found(state: Path, identity: dict[str, object] | None = None) -> list[F
             Found(**{**entry, "netlist": netlist_from_text(entry["netlist"])})
             for entry in data["found"]
         ]
-    except OSError as e:
-        raise InputError(f"{state}: cannot be read ({e.strerror}): check the path") from e
-    except (ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise InputError(f"{state}: no saved evolution ({e}): remove it") from e
 
 

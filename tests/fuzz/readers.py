@@ -1,0 +1,246 @@
+"""Every reader of a file, as a function of hostile bytes: it returns, or raises `InputError`.
+
+Shared by the property tests, the replay of the corpus and `tools/fuzz.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import json
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import seeds
+from onnx_fields import altered
+
+from alwann_c.codegen.device import resolve_device
+from alwann_c.dataset import load_dataset
+from alwann_c.deploy import MANIFEST, check_files, seal
+from alwann_c.errors import InputError
+from alwann_c.frontend.onnx_file import read_onnx
+from alwann_c.model import load
+from alwann_c.plan import load_plan, scheme_of
+from alwann_c.report.results import load_results
+from alwann_c.rtl.multipliers import read_netlist
+from alwann_c.search.store import SqliteMemory
+from alwann_c.targets import bind, load_builtin_library, load_library, load_target
+from alwann_c.targets.evolve.campaign import load_found
+
+MAX_MESSAGE = 10_000
+
+
+@dataclass(frozen=True)
+class Reader:
+    """`read(data, folder)` writes hostile `data` into `folder` and reads it; `seeds` are valid."""
+
+    read: Callable[[bytes, Path], None]
+    seeds: Callable[[], list[bytes]]
+
+
+def feed(reader: Reader, data: bytes, folder: Path) -> bool:
+    """Whether the input was taken. Any exception but a readable InputError passes through."""
+    try:
+        reader.read(data, folder)
+    except InputError as e:
+        message = str(e)
+        assert message.isprintable(), f"not one printable line: {message!r}"
+        assert 0 < len(message) <= MAX_MESSAGE, f"a message of {len(message)} characters"
+        return False
+    return True
+
+
+def _target(data: bytes, folder: Path) -> None:
+    path = folder / "t.toml"
+    path.write_bytes(data)
+    bind(load_target(path), load_builtin_library())
+
+
+def _library(data: bytes, folder: Path) -> None:
+    seeds.write_tables(folder)
+    (folder / "library.toml").write_bytes(data)
+    load_library(folder)
+
+
+def _table(data: bytes, folder: Path) -> None:
+    """The first byte chooses the format, the rest is the table file."""
+    kind = data[:1] or b"\0"
+    name = "t.npy" if kind[0] & 1 else "t.bin"
+    signed, bits = bool(kind[0] & 2), 2 if kind[0] & 4 else 8
+    (folder / name).write_bytes(data[1:])
+    (folder / "library.toml").write_text(
+        f'name = "l"\n[[multiplier]]\nname = "m"\ntable = "{name}"\n'
+        f"signed = {str(signed).lower()}\nbits = {bits}\n",
+        encoding="utf-8",
+    )
+    load_library(folder)
+
+
+def _use_dataset(path: Path) -> None:
+    data = load_dataset(path)
+    data.images(0, 2)
+    shape = data.raw.shape[1:]
+    nhwc = data.description.layout == "NHWC"
+    data.check((shape[2], *shape[:2]) if nhwc else shape, 4, need_labels=True)
+
+
+def _dataset(data: bytes, folder: Path) -> None:
+    (folder / "d.npz").write_bytes(seeds.archive())
+    (folder / "d.toml").write_bytes(data)
+    _use_dataset(folder / "d.toml")
+
+
+def _archive(data: bytes, folder: Path) -> None:
+    (folder / "d.npz").write_bytes(data)
+    _use_dataset(folder / "d.npz")
+
+
+def _member(data: bytes, folder: Path) -> None:
+    """One array of a sound archive: the first byte chooses which, and whether it is deflated."""
+    kind = (data[:1] or b"\0")[0]
+    method = zipfile.ZIP_DEFLATED if kind & 1 else zipfile.ZIP_STORED
+    members = {"images.npy": seeds.member("images"), "labels.npy": seeds.member("labels")}
+    members["labels.npy" if kind & 2 else "images.npy"] = data[1:]
+    with zipfile.ZipFile(folder / "d.npz", "w", method) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    _use_dataset(folder / "d.npz")
+
+
+def _plan(data: bytes, folder: Path) -> None:
+    path = folder / "plan.json"
+    path.write_bytes(data)
+    plan = load_plan(path)
+    scheme_of(plan)
+    plan.sha256  # noqa: B018
+    json.dumps(plan.model_dump(mode="json"), allow_nan=False)
+    plan.approximations(seeds.case().quantized, seeds.library())
+
+
+def _plan_array(data: bytes, folder: Path) -> None:
+    """A sound plan, one of whose arrays holds these bytes, compressed."""
+    shape, _, content = data.partition(b"\n")
+    document = json.loads(seeds.plan())
+    layer = next(entry for entry in document["layers"] if entry["weight"] is not None)
+    layer["weight"]["data"] = seeds.base64_text(zlib.compress(content))
+    try:
+        layer["weight"]["shape"] = json.loads(shape)
+    except (ValueError, RecursionError):
+        layer["weight"]["data"] = shape.decode("latin-1")
+    _plan(json.dumps(document).encode(), folder)
+
+
+def _use_manifest(folder: Path) -> None:
+    (folder / "module.so").write_bytes(seeds.MODULE)
+    _, manifest = check_files(folder)
+    resolve_device(manifest.device)
+    manifest.self_test.inputs(manifest.input.shape)
+
+
+def _manifest(data: bytes, folder: Path) -> None:
+    (folder / MANIFEST).write_bytes(data)
+    _use_manifest(folder)
+
+
+def _sealed(data: bytes, folder: Path) -> None:
+    """The same with a seal that fits, where the bytes are an object of JSON."""
+    try:
+        document = json.loads(data)
+        document["module_sha256"] = hashlib.sha256(seeds.MODULE).hexdigest()
+        document["manifest_sha256"] = seal(document)
+        data = json.dumps(document).encode()
+    except (ValueError, TypeError, RecursionError):
+        return
+    _manifest(data, folder)
+
+
+def _results(data: bytes, folder: Path) -> None:
+    """The first byte chooses which file of an output folder the rest replaces."""
+    files = {
+        "front.json": seeds.front(),
+        "plan.json": seeds.plan(),
+        MANIFEST: seeds.manifest(),
+    }
+    files[list(files)[(data[:1] or b"\0")[0] % 3]] = data[1:]
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    load_results(folder)
+
+
+def _store(data: bytes, folder: Path) -> None:
+    path = folder / "e.sqlite"
+    for side in ("-wal", "-shm", "-journal"):
+        (folder / f"{path.name}{side}").unlink(missing_ok=True)
+    path.write_bytes(data)
+    with SqliteMemory(path, seeds.IDENTITY, resume=True) as memory:
+        memory.get(seeds.NAMES)
+        memory.put(("a", "b"), np.ones(5, bool))
+    with SqliteMemory(path, seeds.IDENTITY | {"model": "other"}, resume=False) as memory:
+        assert memory.get(seeds.NAMES) is None
+
+
+def _row(data: bytes, folder: Path) -> None:
+    """A sound store whose cells are not of the declared types."""
+    path = folder / "e.sqlite"
+    path.write_bytes(seeds.store())
+    seeds.overwrite_row(path, data)
+    with SqliteMemory(path, seeds.IDENTITY, resume=True) as memory:
+        memory.get(seeds.NAMES)
+
+
+def _onnx_file(data: bytes, folder: Path) -> None:
+    path = folder / "m.onnx"
+    path.write_bytes(data)
+    read_onnx(path)
+
+
+def _onnx(data: bytes, folder: Path) -> None:
+    path = folder / "m.onnx"
+    path.write_bytes(data)
+    load(path)
+
+
+def _onnx_fields(data: bytes, folder: Path) -> None:
+    """A sound network with fields replaced as the bytes say."""
+    _onnx(altered(seeds.network(), data).SerializeToString(), folder)
+
+
+def _netlist(data: bytes, folder: Path) -> None:
+    path = folder / "m.v"
+    path.write_bytes(data)
+    read_netlist(path, "m")
+
+
+def _campaign(data: bytes, folder: Path) -> None:
+    path = folder / "state.json"
+    path.write_bytes(data)
+    load_found(path)
+
+
+
+
+READERS: dict[str, Reader] = {
+    "target": Reader(_target, seeds.targets),
+    "library": Reader(_library, lambda: [seeds.LIBRARY]),
+    "table": Reader(_table, seeds.tables),
+    "dataset": Reader(_dataset, lambda: [seeds.DATASET]),
+    "archive": Reader(_archive, lambda: [seeds.archive()]),
+    "member": Reader(_member, seeds.members),
+    "plan": Reader(_plan, lambda: [seeds.plan()]),
+    "plan-array": Reader(_plan_array, seeds.arrays),
+    "manifest": Reader(_manifest, lambda: [seeds.manifest()]),
+    "manifest-sealed": Reader(_sealed, lambda: [seeds.manifest()]),
+    "results": Reader(_results, seeds.results),
+    "store": Reader(_store, lambda: [seeds.store()]),
+    "store-row": Reader(_row, seeds.rows),
+    "onnx-file": Reader(_onnx_file, lambda: [seeds.network().SerializeToString()]),
+    "onnx": Reader(_onnx, lambda: [seeds.network().SerializeToString()]),
+    "onnx-fields": Reader(_onnx_fields, lambda: [b"\0" * 8, bytes(range(48))]),
+    "netlist": Reader(_netlist, lambda: [seeds.NETLIST]),
+    "evolution": Reader(_campaign, lambda: [seeds.EVOLUTION]),
+}
+"""Readers by name."""
