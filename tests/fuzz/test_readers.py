@@ -1,0 +1,70 @@
+"""Whatever a file holds, a reader takes it or refuses it in one printable line, in bounded memory."""
+
+from __future__ import annotations
+
+import random
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import mutated
+from readers import READERS, feed
+
+CORPUS = Path(__file__).parent / "corpus"
+SLOW = {"onnx", "onnx-fields"}
+MEMORY = 3 << 29
+VALID = ("target", "library", "table", "dataset", "archive", "member", "plan", "manifest", "results")
+FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory() -> Iterator[None]:
+    """1.5 GiB more than now: what a file claims must not be believed."""
+    for reader in READERS.values():
+        reader.seeds()  # made once, before the bound holds
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_what_is_valid_is_taken(name: str, tmp_path: Path) -> None:
+    for seed in READERS[name].seeds():
+        assert feed(READERS[name], seed, tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in SLOW])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_damaged_files(name: str, tmp_path: Path, data: st.DataObject) -> None:
+    seed = data.draw(st.sampled_from(READERS[name].seeds()))
+    feed(READERS[name], mutated(seed, random.Random(data.draw(st.integers(0, 1 << 64)))), tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in READERS if name not in SLOW])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=400))
+def test_any_bytes(name: str, tmp_path: Path, data: bytes) -> None:
+    feed(READERS[name], data, tmp_path)
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(min_size=4, max_size=40))
+def test_networks_with_other_fields(tmp_path: Path, data: bytes) -> None:
+    feed(READERS["onnx-fields"], data, tmp_path)
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_what_once_broke_a_reader(path: Path, tmp_path: Path) -> None:
+    feed(READERS[path.parent.name], path.read_bytes(), tmp_path)
