@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types bench test-exporters test-netlists test-gpu bench-gpu reproduce clean
+.PHONY: help demo test test-slow lint types docs fuzz soak bench test-exporters test-netlists test-gpu bench-gpu reproduce clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -22,6 +22,22 @@ demo: $(STAMP) ## the main job on the shipped model, data, library and target
 
 test: $(STAMP) lint types ## lint, types and the test suite
 	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## the tests that take minutes: a fault at every write, twenty deaths of a search
+	$(BIN)/python -m pytest -m slow
+
+docs: $(STAMP) ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+SECONDS ?= 60
+fuzz: $(STAMP) ## coverage-guided fuzzing, SECONDS=60 for each reader of a file
+	$(BIN)/python -m pip install --quiet -e '.[fuzz]'
+	$(BIN)/python tools/fuzz.py --seconds $(SECONDS)
+	$(BIN)/python tools/fuzz.py --total
+
+MINUTES ?= 60
+soak: $(STAMP) ## searches for MINUTES=60 and watches the memory
+	$(BIN)/python tools/soak.py --minutes $(MINUTES)
 
 lint: $(STAMP) ## ruff: format and lint
 	$(BIN)/ruff format --check .

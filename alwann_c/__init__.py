@@ -13,7 +13,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from alwann_c.errors import AlwannError, InputError, UnsupportedError
@@ -64,6 +66,16 @@ def __getattr__(name: str) -> Any:
     module, attribute = _LAZY[name]
     return getattr(import_module(module), attribute)
 
+
+class _Package(ModuleType):
+    """Importing a module of the package must not hide a function of the same name: `ax.search`."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _LAZY and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 __all__ = [
     "AlwannError",

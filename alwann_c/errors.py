@@ -1,6 +1,5 @@
 """Errors of alwann-c. Everything a user can cause is an `InputError`; its text is one line."""
 
-
 MAX_MESSAGE = 4000
 """Characters of a message; what files say is quoted in messages, and files may say anything."""
 

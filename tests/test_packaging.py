@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import sys
 import tomllib
 from pathlib import Path
 
@@ -76,3 +79,12 @@ def test_every_data_file_is_packaged(setuptools: dict[str, object]) -> None:
     }
     assert data - kept == set()
     assert len(data) > 40
+
+
+def test_functions_are_not_hidden_by_modules_of_their_name() -> None:
+    import alwann_c as ax
+
+    importlib.import_module("alwann_c.search.store")
+    for _ in range(2):
+        assert inspect.isfunction(ax.search)
+    assert inspect.ismodule(sys.modules["alwann_c.search"])

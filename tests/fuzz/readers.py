@@ -6,7 +6,6 @@ Shared by the property tests, the replay of the corpus and `tools/fuzz.py`.
 from __future__ import annotations
 
 import hashlib
-
 import json
 import zipfile
 import zlib
@@ -219,8 +218,6 @@ def _campaign(data: bytes, folder: Path) -> None:
     path = folder / "state.json"
     path.write_bytes(data)
     load_found(path)
-
-
 
 
 READERS: dict[str, Reader] = {

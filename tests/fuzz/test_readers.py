@@ -16,7 +16,17 @@ from readers import READERS, feed
 CORPUS = Path(__file__).parent / "corpus"
 SLOW = {"onnx", "onnx-fields"}
 MEMORY = 3 << 29
-VALID = ("target", "library", "table", "dataset", "archive", "member", "plan", "manifest", "results")
+VALID = (
+    "target",
+    "library",
+    "table",
+    "dataset",
+    "archive",
+    "member",
+    "plan",
+    "manifest",
+    "results",
+)
 FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 
 

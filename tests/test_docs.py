@@ -1,0 +1,114 @@
+"""The documentation says what works: its code runs, in order, page by page; the site builds."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import alwann_c
+from tiny import Case, write_data
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+RUN = ("tutorial", "howto-model", "howto-multipliers", "howto-accelerator", "howto-distributed")
+_FENCE = re.compile(
+    r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n"
+    r"(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code: run, or not and why."""
+
+    language: str
+    title: str | None
+    text: str
+    skipped: bool
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page that name a language."""
+    for found in _FENCE.finditer(page.read_text(encoding="utf-8")):
+        yield Block(found["language"], found["title"], found["text"], bool(found["skip"]))
+
+
+def execute(block: Block, names: dict[str, Any]) -> None:
+    """Runs a block in the current folder; a titled one is a file to write."""
+    if block.title is not None:
+        Path(block.title).write_text(block.text, encoding="utf-8")
+    elif block.language == "python":
+        exec(compile(block.text, "<documentation>", "exec"), names)
+    else:
+        assert block.language == "sh"
+        for line in block.text.splitlines():
+            program, *arguments = shlex.split(line, comments=True)
+            assert program == "alwann-c", f"mark the block as not run: {line}"
+            done = alwann_c(*arguments)
+            assert done.code == 0, f"{line}\n{done.err}"
+
+
+@pytest.fixture
+def folder(small: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder the pages work in: net.onnx and three data sets."""
+    shutil.copy(small.path, tmp_path / "net.onnx")
+    for index, name in enumerate(("calibration", "search", "test")):
+        write_data(tmp_path, name, tmp_path / "net.onnx", count=64, seed=10 + index)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", RUN)
+@pytest.mark.usefixtures("folder")
+def test_code_runs(page: str) -> None:
+    found = list(blocks(ROOT / "docs" / f"{page}.md"))
+    assert found
+    names: dict[str, Any] = {"__name__": "documentation"}
+    for block in found:
+        if not block.skipped:
+            execute(block, names)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
+def test_python_is_python(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "python":
+            compile(block.text, page.name, "exec")
+
+
+def test_a_block_that_fails_is_noticed(folder: Path) -> None:
+    page = folder / "page.md"
+    page.write_text("```sh\nalwann-c inspect none.onnx\n```\n\n```python\nassert 1 == 2\n```\n")
+    for block in blocks(page):
+        with pytest.raises(AssertionError):
+            execute(block, {})
+
+
+def test_site_builds_without_warnings(tmp_path: Path) -> None:
+    for needed in ("mkdocs", "material", "mkdocstrings"):
+        if importlib.util.find_spec(needed) is None:
+            pytest.skip(f"needs {needed}: pip install 'alwann-c[docs]'")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+    reference = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
+    for name in ("compile_model", "load_dataset", "QuantizationScheme", "InputError"):
+        assert name in reference, f"the API reference lacks {name}"
