@@ -21,6 +21,7 @@ from alwann_c.codegen.device import resolve_device
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import MANIFEST, check_files, seal
 from alwann_c.errors import InputError
+from alwann_c.evaluation import Outcome
 from alwann_c.frontend.onnx_file import read_onnx
 from alwann_c.model import load
 from alwann_c.plan import load_plan, scheme_of
@@ -177,7 +178,7 @@ def _store(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     with SqliteMemory(path, seeds.IDENTITY, resume=True) as memory:
         memory.get(seeds.NAMES)
-        memory.put(("a", "b"), np.ones(5, bool))
+        memory.put(("a", "b"), Outcome(np.ones(5, bool), 0.5))
     with SqliteMemory(path, seeds.IDENTITY | {"model": "other"}, resume=False) as memory:
         assert memory.get(seeds.NAMES) is None
 

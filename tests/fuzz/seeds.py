@@ -20,6 +20,7 @@ from tiny import Case, make_case, make_target, small_net, tiny_library
 from alwann_c.accelerator import place
 from alwann_c.builder import make_plan
 from alwann_c.deploy import seal
+from alwann_c.evaluation import Outcome
 from alwann_c.passes.approximate import uncompensated
 from alwann_c.search.store import SqliteMemory
 from alwann_c.targets import Assignment, Library, builtin_target_names, exact_products, target_path
@@ -261,7 +262,7 @@ def store() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "e.sqlite"
         with SqliteMemory(path, IDENTITY, resume=False) as memory:
-            memory.put(NAMES, np.arange(21) % 3 == 0)
+            memory.put(NAMES, Outcome(np.arange(21) % 3 == 0, 0.5))
         return path.read_bytes()
 
 
@@ -276,8 +277,10 @@ def rows() -> list[bytes]:
 def overwrite_row(path: Path, data: bytes) -> None:
     """Replaces the evaluation's cells, and sometimes an identity's, as the bytes say."""
     cells = [_CELLS.get(byte % 8, data[3:]) for byte in data[:3].ljust(3, b"\0")]
+    cells.append(_CELLS.get(data[3] % 8, 0.5) if len(data) > 3 else 0.5)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         row = ["" if cell is None else cell for cell in cells]  # the columns are NOT NULL
-        connection.execute("UPDATE evaluation SET images = ?, correct = ?", row[:2])
+        values = (row[0], row[1], row[3])
+        connection.execute("UPDATE evaluation SET images = ?, correct = ?, divergence = ?", values)
         if len(data) > 2 and data[2] & 8:
-            connection.execute("UPDATE identity SET value = ? WHERE key = 'model'", row[2:])
+            connection.execute("UPDATE identity SET value = ? WHERE key = 'model'", row[2:3])
