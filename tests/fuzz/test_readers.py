@@ -13,6 +13,11 @@ from hypothesis import strategies as st
 from mutations import mutated
 from readers import READERS, feed
 
+from alwann_c.dataset import load_dataset
+from alwann_c.errors import InputError
+from alwann_c.plan import load_plan
+from alwann_c.targets import load_target
+
 CORPUS = Path(__file__).parent / "corpus"
 SLOW = {"onnx", "onnx-fields"}
 MEMORY = 3 << 29
@@ -78,3 +83,18 @@ def test_networks_with_other_fields(tmp_path: Path, data: bytes) -> None:
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_what_once_broke_a_reader(path: Path, tmp_path: Path) -> None:
     feed(READERS[path.parent.name], path.read_bytes(), tmp_path)
+
+
+def test_a_data_set_does_not_lead_out_of_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "d.npz").write_bytes(READERS["archive"].seeds()[0])
+    for name in ("../d.npz", str(tmp_path / "d.npz"), "a/../../d.npz"):
+        (tmp_path / "inner" / "d.toml").write_text(f'file = "{name}"\n')
+        with pytest.raises(InputError, match="leads out of its folder"):
+            load_dataset(tmp_path / "inner" / "d.toml")
+
+
+def test_endless_files_are_not_read_to_their_end() -> None:
+    for read in (load_target, load_plan):
+        with pytest.raises(InputError, match="larger than"):
+            read(Path("/dev/zero"))
