@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from demo_files import FEW, arguments, job
 
 import alwann_c as ax
-from alwann_c.atomic import write_json
+from alwann_c.plan import write_plan
 
 TARGET = """
 name = "two-units"
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> float:
     target.write_text(TARGET.format(multipliers=list(FEW)), encoding="utf-8")
     quantized = ax.quantize(model, work.calibration)
     found = ax.search(quantized, ax.load_target(target), mine, options=work.options)
-    write_json(chosen.output / "plan.json", found.plan.model_dump(mode="json"))
+    write_plan(found.plan, chosen.output / "plan.json")
     best = found.best
     print(f"float {found.float_accuracy:.1%}, approximate {best.accuracy:.1%}")
     print(f"{1 - best.relative_energy:.1%} of the multiplication energy saved")

@@ -24,7 +24,7 @@ from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome
 from alwann_c.frontend.onnx_file import read_onnx
 from alwann_c.model import load
-from alwann_c.plan import load_plan, scheme_of
+from alwann_c.plan import Plan, load_plan, scheme_of
 from alwann_c.report.results import load_results
 from alwann_c.rtl.multipliers import read_netlist
 from alwann_c.search.store import SqliteMemory
@@ -121,6 +121,16 @@ def _plan(data: bytes, folder: Path) -> None:
     plan.approximations(seeds.case().quantized, seeds.library())
 
 
+def _sealed_plan(data: bytes, folder: Path) -> None:
+    """The same with a seal that fits, where the bytes are a plan at all."""
+    try:
+        plan = Plan.model_validate(json.loads(data))
+    except (ValueError, RecursionError):
+        return
+    document = plan.model_dump(mode="json") | {"content_sha256": plan.sha256}
+    _plan(json.dumps(document).encode(), folder)
+
+
 def _plan_array(data: bytes, folder: Path) -> None:
     """A sound plan, one of whose arrays holds these bytes, compressed."""
     shape, _, content = data.partition(b"\n")
@@ -131,7 +141,7 @@ def _plan_array(data: bytes, folder: Path) -> None:
         layer["weight"]["shape"] = json.loads(shape)
     except (ValueError, RecursionError):
         layer["weight"]["data"] = shape.decode("latin-1")
-    _plan(json.dumps(document).encode(), folder)
+    _sealed_plan(json.dumps(document).encode(), folder)
 
 
 def _use_manifest(folder: Path) -> None:
@@ -229,6 +239,7 @@ READERS: dict[str, Reader] = {
     "archive": Reader(_archive, lambda: [seeds.archive()]),
     "member": Reader(_member, seeds.members),
     "plan": Reader(_plan, lambda: [seeds.plan()]),
+    "plan-sealed": Reader(_sealed_plan, lambda: [seeds.plan()]),
     "plan-array": Reader(_plan_array, seeds.arrays),
     "manifest": Reader(_manifest, lambda: [seeds.manifest()]),
     "manifest-sealed": Reader(_sealed, lambda: [seeds.manifest()]),
