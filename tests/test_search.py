@@ -221,7 +221,7 @@ def test_pareto_equals_its_definition(points: list[tuple[int, int]]) -> None:
 
 def point(drop: float, energy: float, error: float = 0.001) -> FrontPoint:
     found = Drop(drop, error, 1000)
-    return FrontPoint(Assignment((), ()), {}, 0.9 - drop, energy, found, drop, found)
+    return FrontPoint(Assignment((), ()), {}, 0.9 - drop, energy, found, drop, found, found)
 
 
 def test_select_takes_the_cheapest_within_the_bound() -> None:

@@ -33,8 +33,10 @@ WORST_DROP = 0.15
 class FrontPoint:
     """A plan of the front, compensated layers in order and judged on all search images.
 
-    `drop` is against the float network on the same images, `expected` what that and `divergence`
-    let expect on new ones, see `alwann_c.search.expectation`.
+    `drop` is against the float network on the same images. `expected` is what to expect on new
+    ones: the drop that `loss` (against the exact integer network) and `divergence` promise (see
+    `alwann_c.search.expectation`), and what that network lost itself. Where it won against the
+    float network, by chance, that is not counted.
     """
 
     assignment: Assignment
@@ -43,6 +45,7 @@ class FrontPoint:
     relative_energy: float
     drop: Drop
     divergence: float
+    loss: Drop
     expected: Drop
 
 
@@ -101,8 +104,12 @@ def approximate_correct(
 
 
 def _with_expectations(judged: Sequence[FrontPoint], exact: Drop) -> list[FrontPoint]:
-    found = expected_drops([p.drop for p in judged], [p.divergence for p in judged], exact)
-    return [replace(p, expected=drop) for p, drop in zip(judged, found, strict=True)]
+    found = expected_drops([p.loss for p in judged], [p.divergence for p in judged])
+    lost = max(exact.mean, 0.0)
+    return [
+        replace(p, expected=replace(drop, mean=lost + drop.mean))
+        for p, drop in zip(judged, found, strict=True)
+    ]
 
 
 def refine(
@@ -147,16 +154,17 @@ def refine(
         assignment = exploration.assignments[candidate.names]
         approximations = compensator.network(accelerator.multipliers(assignment), method)
         outcome = judge({name: bound(chosen) for name, chosen in approximations.items()})
-        drop = paired_drop(reference, outcome.correct)
+        loss = paired_drop(judge.exact.correct, outcome.correct)
         judged.append(
             FrontPoint(
                 assignment,
                 approximations,
                 float(outcome.correct.mean()),
                 candidate.relative_energy,
-                drop,
+                paired_drop(reference, outcome.correct),
                 outcome.divergence,
-                drop,
+                loss,
+                loss,
             )
         )
         judged = _with_expectations(judged, exact)
