@@ -11,7 +11,7 @@ import alwann_c as ax
 from alwann_c.compensation import Effort
 
 DEMO = Path(str(files("alwann_c") / "demo"))
-FEW = ("mul8u_exact", "mul8u_bam_h0v7", "mul8u_bam_h2v8")
+FEW = ("mul8u_exact", "mul8u_p43", "mul8u_p30")
 """Three multipliers of the shipped library: an example is no search for the best."""
 
 

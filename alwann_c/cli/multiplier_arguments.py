@@ -37,7 +37,7 @@ def _network(command: Parser, what: str) -> None:
     group.add_argument(
         "--layer", action="append", default=[], metavar="LAYER", help="only this layer, repeatable"
     )
-    command.set_defaults(input_shape=None, model_output=None)
+    command.set_defaults(input_shape=None, model_output=None, params=None)
 
 
 def add_multipliers(
@@ -50,7 +50,7 @@ def add_multipliers(
     libraries(listing)
 
     show = action("show", "one multiplier: errors, structure, figures and where they come from")
-    named = show.add_argument("name", metavar="NAME")
+    named = show.add_argument("name", metavar="NAME", help="as `multipliers list` has it")
     show.add_argument("--plot", metavar="FILE", help="its error surface, .png, .svg, .pdf")
     _network(show, "also its errors and power on this network's operands")
     libraries(show)
@@ -66,8 +66,16 @@ def add_multipliers(
     import_.add_argument("--license", metavar="TEXT", help="of the circuits")
     import_.add_argument("--bits", type=positive, metavar="N", help="operand width, 2 to 8")
     sign = import_.add_mutually_exclusive_group()
-    sign.add_argument("--signed", dest="signed", action="store_true", default=None)
-    sign.add_argument("--unsigned", dest="signed", action="store_false", default=None)
+    sign.add_argument(
+        "--signed", action="store_true", default=None, help="two's complement operands"
+    )
+    sign.add_argument(
+        "--unsigned",
+        dest="signed",
+        action="store_false",
+        default=None,
+        help="plain binary operands",
+    )
     import_.add_argument("--swap", action="store_true", help="the second operand is the activation")
     import_.add_argument(
         "--allow-c", action="store_true", help="compile and run C files; only what you trust"
@@ -78,7 +86,9 @@ def add_multipliers(
     import_.add_argument("--liberty", metavar="FILE", help="cell library to take areas from")
 
     evolve = action("evolve", "circuits of least power within error bounds; goes on if run again")
-    evolve.add_argument("-o", "--output", required=True, metavar="LIBRARY")
+    evolve.add_argument(
+        "-o", "--output", required=True, metavar="LIBRARY", help="made, or gone on with"
+    )
     evolve.add_argument("--name", help="of the library; default: its folder's")
     evolve.add_argument(
         "--bits", type=positive, default=8, metavar="N", help="operand width, 2 to 8"
@@ -97,7 +107,7 @@ def add_multipliers(
     )
     evolve.add_argument("--workers", type=positive, default=1, metavar="N", help="processes")
     evolve.add_argument("--minutes", type=seconds, metavar="N", help="begin no circuit after these")
-    evolve.add_argument("--seed", type=int, default=0, metavar="N")
+    evolve.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     _network(evolve, "errors and power under this network's operands")
     libraries(evolve)
     return [named]

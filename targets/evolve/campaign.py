@@ -101,7 +101,7 @@ def run_campaign(
     if seeds:
         text = "\n".join(netlist_to_text(given.netlist) for given in seeds)
         identity["seeds"] = hashlib.sha256(text.encode()).hexdigest()
-    deadline = None if seconds is None else time.time() + seconds
+    deadline = None if seconds is None else time.monotonic() + seconds
     state = folder / STATE_FILE
     found = load_found(state, identity) if state.exists() else []
     for turn in range(rounds):
@@ -188,7 +188,7 @@ def _results(jobs: Sequence[Job], workers: int) -> Iterable[Found | None]:
 
 def _run(job: Job) -> Found | None:
     task, start, index, turn, options, seed, deadline = job
-    if deadline is not None and time.time() > deadline:
+    if deadline is not None and time.monotonic() > deadline:
         return None
     drawn = np.random.SeedSequence([seed, index, turn]).generate_state(1)[0]
     spare = max(options.spare, len(start.gates) // 4)

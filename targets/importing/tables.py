@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from alwann_c.errors import InputError
 from alwann_c.targets.multiplier import MAX_BITS, MIN_BITS
+from alwann_c.untrusted import read_array
 
 MAX_TABLE_BYTES = 4 << 20
 TABLE_SUFFIXES = (".bin", ".npy", ".csv")
@@ -46,7 +47,8 @@ def _square(data: NDArray[np.integer] | None, path: Path) -> NDArray[np.int64]:
 
 def _npy(path: Path) -> NDArray[np.int64]:
     try:
-        data = np.load(path, allow_pickle=False)
+        with path.open("rb") as stream:
+            data = read_array(stream, path.stat().st_size)
     except (ValueError, EOFError, MemoryError) as e:
         raise InputError(f"{path}: no .npy array of numbers: save it with numpy.save") from e
     if not isinstance(data, np.ndarray) or not np.issubdtype(data.dtype, np.integer):

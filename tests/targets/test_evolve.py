@@ -165,5 +165,5 @@ def test_another_campaigns_state_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="of another campaign"):
         run_campaign(TASKS[:1], tmp_path, rounds=1, options=Options(evaluations=3000, spare=10))
     (tmp_path / STATE_FILE).write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match="no saved evolution"):
+    with pytest.raises(InputError, match="not JSON"):
         campaign(tmp_path, 1)

@@ -14,11 +14,13 @@ from alwann_c.targets.arrays import exact_array, without_partial_products
 from alwann_c.targets.importing import Choices, add_to_library, import_files
 from alwann_c.targets.importing.figures import published_figures
 from alwann_c.targets.importing.interpret import swap_operands
+from alwann_c.targets.importing.yosys import available
 from alwann_c.targets.multiplier import error_statistics
 from alwann_c.targets.netlist import Netlist, product_table
 from alwann_c.targets.verilog import netlist_verilog
 from alwann_c.targets.verilog_reader import netlist_from_verilog
 
+needs_yosys = pytest.mark.skipif(not available(), reason="needs Yosys (extra `netlists`)")
 CUT = without_partial_products(exact_array(8, signed=False), (0, 2, 5))
 """Not symmetric: cuts weight bits only."""
 
@@ -82,6 +84,7 @@ def header(netlist: Netlist, signed: bool) -> str:
     )
 
 
+@needs_yosys
 def test_published_figures_win(tmp_path: Path) -> None:
     path = tmp_path / "mul8u_x.v"
     path.write_text(header(CUT, False) + netlist_verilog(CUT, "mul8u_x"), encoding="utf-8")
@@ -104,6 +107,7 @@ def test_figures_of_the_older_library() -> None:
     assert (found.mae, found.wce, found.source) == (45.72656, 340.0, "EvoApprox8b")
 
 
+@needs_yosys
 def test_signed_circuit_called_unsigned(tmp_path: Path) -> None:
     signed = without_partial_products(exact_array(8, signed=True), (0, 0, 5))
     path = tmp_path / "mul8u_is_signed.v"
