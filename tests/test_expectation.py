@@ -62,6 +62,14 @@ def test_plans_far_off_do_not_bend_the_line() -> None:
         assert drop.mean == pytest.approx(own.mean, abs=2e-4)
 
 
+def test_the_exact_plan_is_what_was_measured() -> None:
+    exact = Drop(0.0, 0.0002, 5000)
+    others = [Drop(0.004, 0.002, 5000), Drop(0.01, 0.002, 5000)]
+    found = expected_drops([exact, *others], [0.0, 0.01, 0.02])
+    assert found[0] == exact
+    assert all(np.isfinite([drop.mean, drop.standard_error]).all() for drop in found)
+
+
 def test_no_rise_is_no_slope() -> None:
     """Plans that beat the exact network by chance do not promise more gain with more error."""
     gains = [Drop(-0.001, 0.001, 1000), Drop(-0.002, 0.001, 1000), Drop(-0.001, 0.001, 1000)]

@@ -39,7 +39,7 @@ def expected_drops(measured: Sequence[Drop], divergences: Sequence[float]) -> li
         others[i] = False
         noise = errors**2 + (SPREAD * np.maximum(drops, 0)) ** 2
         information = float((distance**2 / noise)[others].sum())
-        if information == 0:
+        if information == 0 or distance[i] == 0:
             found.append(own)
             continue
         slope = max(float((distance * drops / noise)[others].sum()) / information, 0.0)
