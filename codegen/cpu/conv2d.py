@@ -8,8 +8,9 @@ from typing import Any
 import tvm
 
 from alwann_c.codegen.cpu import emit
+from alwann_c.codegen.cpu.dot_activations import Activations
 from alwann_c.codegen.cpu.dot_conv import emit_dot
-from alwann_c.codegen.cpu.dot_operands import DotLayout, emit_activations, emit_weights
+from alwann_c.codegen.cpu.dot_operands import DotLayout, emit_weights
 from alwann_c.codegen.cpu.gather import emit_gather
 from alwann_c.codegen.cpu.geometry import Geometry
 from alwann_c.codegen.cpu.machine import Machine
@@ -108,8 +109,8 @@ class _Emitter:
 
         def few_terms() -> None:
             permutes = self.machine.byte_permute
-            codes = emit_activations(operands, geometry, table, unit, permutes)
-            emit_dot(operands, geometry, dot, unit, table, codes, weights)
+            activations = Activations(operands, geometry, table, unit, permutes)
+            emit_dot(operands, geometry, dot, activations, table, weights)
 
         emit.branch(weights.fits[0] != 0, few_terms, lambda: self.emit(other))
 

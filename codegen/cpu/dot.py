@@ -31,6 +31,11 @@ class DotUnit:
     intrinsic: str
     adds: bool = True
 
+    @property
+    def element_bytes(self) -> int:
+        """Bytes of a factor in memory, the same on both sides."""
+        return 4 // self.group
+
     def __call__(self, total: Expr, activations: Expr, weights: Expr) -> Expr:
         """int32 lanes.
 

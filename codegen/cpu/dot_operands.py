@@ -17,13 +17,8 @@ from alwann_c.codegen.cpu.dot import DotUnit
 from alwann_c.codegen.cpu.emit import Buffer, Expr, T
 from alwann_c.codegen.cpu.geometry import Geometry
 from alwann_c.codegen.cpu.operands import Operands
-from alwann_c.codegen.cpu.padding import SMALL
-from alwann_c.codegen.cpu.permute import LANES, pick
 from alwann_c.codegen.cpu.table import CODES, PreparedTable
 from alwann_c.codegen.low_rank import MAX_TERMS
-
-SLACK = 64
-"""Elements that may be read past the end of the activations."""
 
 
 @dataclass(frozen=True)
@@ -155,58 +150,3 @@ def emit_weights(
         with emit.serial(count) as index:
             emit.store(fits, emit.i32(0), fits[0] & (emit.i32(1) - wrong[index]))
     return DotWeights(packed, offset, fits)
-
-
-def emit_activations(
-    operands: Operands, geometry: Geometry, table: PreparedTable, unit: DotUnit, permutes: bool
-) -> Buffer:
-    """Flat [term][batch, padded_height, padded_width, c] left factors, padding included."""
-    spec, x = geometry.spec, operands.x
-    top, left, _, right = spec.padding
-    channels, height = spec.in_channels, geometry.padded_height
-    row, body = geometry.padded_width * channels, spec.width * channels
-    before, after = left * channels, right * channels
-    lines = emit.opaque(operands.batch * emit.i64(height))
-    # Untouched pages of terms that a table does not have cost nothing.
-    most = operands.batch * emit.i64(MAX_TERMS * height * row)
-    result = emit.scratch(most + emit.i64(SLACK), unit.left)
-    vectors = permutes and unit.left == "uint8"
-
-    def fill(start: Expr, count: int, column: Expr) -> None:
-        code = table.left[column + (spec.zero_point & (CODES - 1))]
-        pad = emit.let(T.cast(code, unit.left))
-        with emit.serial(count) as j:
-            emit.store(result, start + emit.i64(j), pad)
-
-    def line(index: Expr) -> None:
-        column = emit.opaque(emit.i32(index // lines) * CODES)
-        at = emit.opaque(index % lines)
-        start = emit.opaque(index * emit.i64(row))
-        y = emit.opaque(at % emit.i64(height) - emit.i64(top))
-        image = at // emit.i64(height) * emit.i64(spec.height)
-        source = emit.opaque((image + y) * emit.i64(body))
-
-        def translate() -> None:
-            fill(start, before, column)
-            to = emit.opaque(start + emit.i64(before))
-            done = body // LANES * LANES if vectors else 0
-            if done:
-                with emit.serial(done // LANES) as part:
-                    skip = emit.let(emit.i64(part * LANES))
-                    codes = emit.let(emit.load(x, source + skip, LANES))
-                    emit.store(result, to + skip, pick(table.left, column, codes, CODES))
-            with emit.serial(body - done) as j:
-                skip = emit.let(emit.i64(j + done))
-                factor = table.left[column + emit.i32(x[source + skip])]
-                emit.store(result, to + skip, T.cast(factor, unit.left))
-            fill(start + emit.i64(before + body), after, column)
-
-        if geometry.padded:
-            inside = T.And(y >= emit.i64(0), y < emit.i64(spec.height))
-            emit.branch(inside, translate, lambda: fill(start, row, column))
-        else:
-            translate()
-
-    total = emit.opaque(emit.i64(table.terms) * lines)
-    emit.parallel_if(total > emit.i64(SMALL // row), total, line)
-    return result

@@ -84,22 +84,25 @@ class Code:
         inverse = emit.let(T.float32(1) / scale) if fma else None
         return Code(scale, inverse, emit.let(values[first + 1]), signed)
 
-    def _divided(self, value: Expr) -> Expr:
+    def _divided(self, value: Expr, positive: bool) -> Expr:
         lanes = emit.lanes_of(value)
         scale = emit.splat(self.scale, lanes)
         if self.inverse is None:
             return value / scale
         far = emit.let(scale * emit.f32(FAR, lanes))
-        value = emit.let(T.min(T.max(value, emit.f32(0, lanes) - far), far))
+        if not positive:
+            value = T.max(value, emit.f32(0, lanes) - far)
+        value = emit.let(T.min(value, far))
         inverse = emit.splat(self.inverse, lanes)
         quotient = emit.let(emit.product(value, inverse))
+        minus = emit.splat(T.float32(0) - self.scale, lanes)
         for _ in range(2):
-            rest = emit.fused(emit.f32(0, lanes) - quotient, scale, value)
+            rest = emit.fused(quotient, minus, value)
             quotient = emit.let(emit.fused(rest, inverse, quotient))
         return quotient
 
-    def quantized(self, value: Expr) -> Expr:
-        """uint8 codes of float32 lanes, equal to `reference.quantize`.
+    def quantized(self, value: Expr, positive: bool = False) -> Expr:
+        """uint8 codes of float32 lanes (`positive`: none below 0), equal to `reference.quantize`.
 
         `rint(clip(x / s, low - z, high - z)) + z`: clipping to integers and rounding commute.
         """
@@ -107,7 +110,7 @@ class Code:
         lowest, highest = (-128.0, 127.0) if self.signed else (0.0, 255.0)
         low = emit.splat(T.float32(lowest) - self.zero, lanes)
         high = emit.splat(T.float32(highest) - self.zero, lanes)
-        steps = T.min(T.max(self._divided(value), low), high)
+        steps = T.min(T.max(self._divided(value, positive), low), high)
         # Within [-383, 383]: adding the zero point to the rounded steps is exact.
         rounded = steps + emit.f32(emit.ROUND_MAGIC, lanes) + emit.splat(self.zero, lanes)
         return emit.convert(T.reinterpret(emit.typed("int32", lanes), rounded), "uint8")
@@ -166,4 +169,4 @@ class Finish:
             low, high = (emit.splat(bound, lanes) for bound in self.clip)
             value = T.min(T.max(value, low), high)
         value = emit.let(value)
-        return value if self.output is None else self.output.quantized(value)
+        return value if self.output is None else self.output.quantized(value, self.epilogue.activation == "relu")
