@@ -13,6 +13,7 @@ from alwann_c.codegen.cpu.dot_conv import emit_dot
 from alwann_c.codegen.cpu.dot_operands import DotLayout, emit_weights
 from alwann_c.codegen.cpu.gather import emit_gather
 from alwann_c.codegen.cpu.geometry import Geometry
+from alwann_c.codegen.cpu.kernel_rows import emit_kernel_rows, fits_kernel_rows
 from alwann_c.codegen.cpu.machine import Machine
 from alwann_c.codegen.cpu.operands import Operands
 from alwann_c.codegen.cpu.panel_conv import emit_panels
@@ -22,6 +23,7 @@ from alwann_c.codegen.cpu.strategy import (
     ByTable,
     Dot,
     Gather,
+    KernelRows,
     Panels,
     Permute,
     Strategy,
@@ -90,6 +92,15 @@ class _Emitter:
             emit.branch(
                 table.fits,
                 lambda: emit_permute(operands, geometry, strategy, table),
+                lambda: self.emit(Gather()),
+            )
+        elif isinstance(strategy, KernelRows):
+            if not fits_kernel_rows(operands.spec):
+                self.emit(Gather())
+                return
+            emit.branch(
+                table.fits,
+                lambda: emit_kernel_rows(operands, geometry, table),
                 lambda: self.emit(Gather()),
             )
         elif isinstance(strategy, Dot):

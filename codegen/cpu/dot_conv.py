@@ -192,9 +192,7 @@ class _DotKernel:
             with emit.serial(count - tiles * self.pixels) as index:
                 at(tiles * self.pixels + index, 1)
 
-    def _tile(
-        self, left: LeftFactors, block: Expr, corner: Expr, pixel: Expr, pixels: int
-    ) -> None:
+    def _tile(self, left: LeftFactors, block: Expr, corner: Expr, pixel: Expr, pixels: int) -> None:
         """`pixels` pixels of a block.
 
         Args:
@@ -263,20 +261,10 @@ class _DotKernel:
         if not tail:
             finish(whole)
         elif layout.geometry.group_out < layout.lanes:
-            finish(_pieces(tail, lane_step))
+            finish(emit.pieces(tail, lane_step))
         else:
             emit.branch(
                 layout.channels(block) == layout.lanes,
                 lambda: finish(whole),
-                lambda: finish(_pieces(tail, lane_step)),
+                lambda: finish(emit.pieces(tail, lane_step)),
             )
-
-
-def _pieces(count: int, widest: int) -> list[tuple[int, int]]:
-    """Vectors (start, lanes) of powers of two lanes that make up `count` lanes."""
-    pieces, lane = [], 0
-    while lane < count:
-        width = min(widest, 1 << ((count - lane).bit_length() - 1))
-        pieces.append((lane, width))
-        lane += width
-    return pieces

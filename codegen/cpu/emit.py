@@ -214,3 +214,13 @@ def code_value(index: Expr, signed: bool) -> Expr:
     lanes = lanes_of(index)
     flip = splat(i32(128), lanes)
     return (index ^ flip) - flip
+
+
+def pieces(count: int, widest: int) -> list[tuple[int, int]]:
+    """Vectors (start, lanes) of powers of two lanes that make up `count` lanes."""
+    found, lane = [], 0
+    while lane < count:
+        width = min(widest, 1 << ((count - lane).bit_length() - 1))
+        found.append((lane, width))
+        lane += width
+    return found

@@ -169,4 +169,8 @@ class Finish:
             low, high = (emit.splat(bound, lanes) for bound in self.clip)
             value = T.min(T.max(value, low), high)
         value = emit.let(value)
-        return value if self.output is None else self.output.quantized(value, self.epilogue.activation == "relu")
+        return (
+            value
+            if self.output is None
+            else self.output.quantized(value, self.epilogue.activation == "relu")
+        )

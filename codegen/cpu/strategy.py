@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import tvm
 
+from alwann_c.codegen.cpu.kernel_rows import fits_kernel_rows
 from alwann_c.codegen.cpu.machine import Machine
 from alwann_c.codegen.low_rank import MAX_TERMS
 from alwann_c.ir.spec import ConvSpec
@@ -77,6 +78,19 @@ class Permute:
 
 
 @dataclass(frozen=True)
+class KernelRows:
+    """The products of a kernel row in one vector, for few channels a group (depthwise).
+
+    Leaves shapes and tables that it is not made for to `Gather`.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        return "kernel rows"
+
+
+@dataclass(frozen=True)
 class Dot:
     """Integer GEMM by dot product instructions, for tables that are sums of few terms.
 
@@ -101,7 +115,7 @@ class Dot:
 class ByPixels:
     """Two strategies, chosen at run time by the number of output pixels of the whole batch.
 
-    Building panels costs the same for one pixel as for thousands.
+    Building panels (or kernel rows) costs the same for one pixel as for thousands.
 
     Attributes:
         few: for at most `limit` pixels.
@@ -110,7 +124,7 @@ class ByPixels:
     """
 
     few: Gather | Permute
-    many: Panels
+    many: Panels | KernelRows
     limit: int
 
     @property
@@ -137,7 +151,7 @@ class ByTable:
         return f"{self.few_terms.name} if low rank, {self.other.name}"
 
 
-Strategy = Gather | Panels | Permute | Dot | ByPixels | ByTable
+Strategy = Gather | Panels | Permute | KernelRows | Dot | ByPixels | ByTable
 """`Dot` alone leaves tables it cannot use to `Gather`."""
 
 FEW_PIXELS = 128
@@ -145,6 +159,9 @@ FEW_PIXELS = 128
 
 FEWER_PIXELS = 16
 """Pixels up to which look-ups in memory beat panels; at 64 panels are twice as fast (AVX2)."""
+
+FEW_DEPTHWISE = 256
+"""Pixels up to which look-ups in memory beat kernel rows."""
 
 WIDE_LANES, NARROW_TERMS = 64, 3
 """Tiles of fewer lanes beat panels only for tables of few terms; measured as above."""
@@ -172,7 +189,10 @@ def choose_strategy(spec: ConvSpec, target: tvm.target.Target) -> Strategy:
     machine = Machine.of(target)
     per_group = spec.out_channels // spec.groups
     if per_group < 8:
-        return Permute(groups=max(16 // per_group, 1)) if machine.byte_permute else Gather()
+        if machine.byte_permute:
+            return Permute(groups=max(16 // per_group, 1))
+        rows = fits_kernel_rows(spec)
+        return ByPixels(Gather(), KernelRows(), FEW_DEPTHWISE) if rows else Gather()
     by_pixels = _by_pixels(per_group, machine)
     dot = choose_dot(spec, machine)
     return by_pixels if dot is None else ByTable(dot, by_pixels)

@@ -18,6 +18,7 @@ from alwann_c.codegen.cpu.strategy import (
     ByTable,
     Dot,
     Gather,
+    KernelRows,
     Panels,
     Strategy,
     choose_strategy,
@@ -30,6 +31,7 @@ SMALL_PANELS = Panels(16, 8, taps=5, tile=7, unroll=3, chunk=1 << 15, task_bytes
 STRATEGIES: dict[str, Strategy | None] = {
     "chosen": None,
     "gather": Gather(),
+    "kernel rows": KernelRows(),
     "panels in chunks": SMALL_PANELS,
     "wide panels": Panels(64, 32, taps=16, tile=64),
     "dot": Dot(16, 3),
@@ -95,6 +97,30 @@ def test_equals_reference(strategy: str, spec: ConvSpec, batch: int, seed: int) 
         for spread in (60, 256):
             table = make_table(rng, spec.signed)
             kernel.check(random_operands(spec, batch, rng, table, spread))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "groups", "ins", "outs"),
+    [
+        ((3, 3), 19, 1, 1),
+        ((5, 5), 8, 1, 1),
+        ((3, 7), 3, 2, 3),
+        ((7, 2), 16, 1, 2),
+        ((9, 9), 4, 1, 1),
+    ],
+)
+def test_few_channels_a_group(kernel: tuple[int, int], groups: int, ins: int, outs: int) -> None:
+    """Depthwise and grouped convolutions whose blocks of channels, strips and lanes do not divide."""
+    spec = ConvSpec(
+        *(70, 61, groups * ins, groups * outs, kernel, (1, 2)),
+        padding=(1, 2, 3, 4),
+        groups=groups,
+        zero_point=7,
+        epilogue=QUANTIZED,
+    )
+    compiled, rng = Kernel(spec, TARGET), np.random.default_rng(0)
+    for name in ("noisy", "uint16", "exact"):
+        compiled.check(random_operands(spec, 2, rng, TABLES[name](rng, False)))
 
 
 @pytest.fixture(scope="module")
@@ -183,5 +209,9 @@ def test_strategy_follows_shape_and_target() -> None:
     by_pixels = chosen.other
     assert isinstance(by_pixels, ByPixels)
     assert isinstance(by_pixels.few, Gather)
+    assert isinstance(by_pixels.many, Panels)
     assert by_pixels.many.lanes <= 32
-    assert isinstance(choose_strategy(depthwise, narrow), Gather)
+    few_channels = choose_strategy(depthwise, narrow)
+    assert isinstance(few_channels, ByPixels)
+    assert isinstance(few_channels.many, KernelRows)
+    assert isinstance(choose_strategy(replace(depthwise, kernel=(1, 1)), narrow), Gather)
