@@ -276,7 +276,12 @@ def compile_model(
     with ExitStack() as stack:
         folder = stack.enter_context(fresh_folder(Path(output)))
         with clock.stage("calibrate"):
-            scheme = QuantizationScheme(signed=aim.operands.signed)
+            operands = aim.operands
+            scheme = QuantizationScheme(
+                signed=operands.signed,
+                activation_bits=operands.activation_bits,
+                weight_bits=operands.weight_bits,
+            )
             quantized = quantize(network, sets["calibration"], scheme)
         approximable = place(quantized, aim, library, exclusions).approximable
         say(f"{network.name}: {len(quantized.layers)} integer layers")

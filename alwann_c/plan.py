@@ -8,6 +8,7 @@ import json
 import math
 import zlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from alwann_c.atomic import write_json
 from alwann_c.errors import InputError
 from alwann_c.notebook import plan_html
 from alwann_c.passes.approximate import LayerApproximation
+from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import recode
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizationScheme, QuantizedModel
@@ -106,8 +108,12 @@ class PlanQuantization(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     weights: Literal["per-channel", "per-tensor"]
-    ranges: str
+    ranges: Estimator
     signed: bool
+    activations: Literal["symmetric", "affine"] = "symmetric"
+    activation_bits: int = 8
+    weight_bits: int = 8
+    equalize: bool = False
     images: int
     codes_sha256: str
 
@@ -221,11 +227,8 @@ def codes_hash(quantized: QuantizedModel) -> str:
 
 def plan_quantization(quantized: QuantizedModel) -> PlanQuantization:
     """Description of a model's quantization."""
-    scheme = quantized.scheme
     return PlanQuantization(
-        weights=scheme.weights,
-        ranges=scheme.ranges,
-        signed=scheme.signed,
+        **asdict(quantized.scheme),
         images=quantized.images,
         codes_sha256=codes_hash(quantized),
     )
@@ -233,8 +236,8 @@ def plan_quantization(quantized: QuantizedModel) -> PlanQuantization:
 
 def scheme_of(plan: Plan) -> QuantizationScheme:
     """The quantization scheme a plan was made with."""
-    wanted = plan.quantization
-    return QuantizationScheme(wanted.weights, wanted.ranges, wanted.signed)  # type: ignore[arg-type]
+    chosen = plan.quantization.model_dump(exclude={"images", "codes_sha256"})
+    return QuantizationScheme(**chosen)
 
 
 def write_plan(plan: Plan, path: Path) -> None:

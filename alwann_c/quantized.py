@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -17,13 +17,14 @@ from alwann_c.errors import InputError
 from alwann_c.ir.ops import fixed_batch
 from alwann_c.ir.rewrite import apply
 from alwann_c.model import Model
-from alwann_c.passes.calibrate import Estimator, Observation, estimate
+from alwann_c.passes.calibrate import CodeFormat, Estimator, Observation, estimate
+from alwann_c.passes.equalize import Equalize
 from alwann_c.passes.fuse_epilogue import FuseEpilogue
 from alwann_c.passes.given import Recode, given_codes
 from alwann_c.passes.layers import FloatLayer, find_layers
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes
-from alwann_c.targets import exact_products
+from alwann_c.targets import MAX_BITS, MIN_BITS, exact_products
 
 Float32 = npt.NDArray[np.float32]
 BATCH = 250
@@ -31,11 +32,39 @@ BATCH = 250
 
 @dataclass(frozen=True)
 class QuantizationScheme:
-    """Choices of the 8-bit conversion."""
+    """Choices of the integer conversion.
+
+    Attributes:
+        weights: one scale and zero point for each output channel, or one for the layer.
+        ranges: how a tensor's range is found (`alwann_c.passes.calibrate`).
+        signed: two's complement codes, for signed multipliers.
+        activations: zero point of signed activations: 0 (`symmetric`: after a ReLU the codes are
+            unsigned ones of 7 bits), or where the range wants it (`affine`). Unsigned codes are
+            affine.
+        activation_bits, weight_bits: widths of the codes, 2 to 8, for narrower multipliers.
+        equalize: cross-layer equalisation first (`alwann_c.passes.equalize`).
+    """
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
     ranges: Estimator = "noise"
     signed: bool = False
+    activations: Literal["symmetric", "affine"] = "symmetric"
+    activation_bits: int = 8
+    weight_bits: int = 8
+    equalize: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("activation_bits", "weight_bits"):
+            if not MIN_BITS <= getattr(self, name) <= MAX_BITS:
+                raise InputError(
+                    f"quantization scheme: {name}: {getattr(self, name)}; give {MIN_BITS} to "
+                    f"{MAX_BITS}"
+                )
+
+    @property
+    def activation_format(self) -> CodeFormat:
+        """Codes of activations."""
+        return CodeFormat(self.signed, self.activation_bits, self.activations == "symmetric")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +153,8 @@ def quantize(
         calibration.check(model.input_shape, model.classes, need_labels=False)
     if model.is_quantized:
         return _as_given(model, calibration, scheme, images)
+    if scheme.equalize:
+        model = replace(model, module=apply(Equalize(), model.module))
     if calibration is None:
         raise InputError(f"{model.name}: a float model needs calibration images; give some")
     found = model.layers
@@ -133,9 +164,13 @@ def quantize(
     observations = _observe(model, taken, calibration.images(0, images))
     codes: dict[str, LayerCodes] = {}
     for layer in taken:
-        code = estimate(observations[layer.source], scheme.ranges, signed=scheme.signed)
+        code = estimate(observations[layer.source], scheme.ranges, scheme.activation_format)
         codes[layer.name] = layer_codes(
-            layer, code, per_channel=scheme.weights == "per-channel", signed=scheme.signed
+            layer,
+            code,
+            per_channel=scheme.weights == "per-channel",
+            activation_bits=scheme.activation_bits,
+            weight_bits=scheme.weight_bits,
         )
     table = exact_products(scheme.signed)
     module = apply(FuseEpilogue(), apply(Quantize(codes, table), model.module))

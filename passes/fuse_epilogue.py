@@ -10,6 +10,7 @@ An exact rewrite: every operation keeps its own float32 rounding (see `Epilogue`
 
 from __future__ import annotations
 
+import numpy as np
 import tvm
 import tvm_ffi
 from tvm import relax
@@ -66,11 +67,17 @@ class _Fuser(Rebuilder):
             return None
         if name == ops.QUANTIZE:
             return ops.with_epilogue(call, None, output=ops.quantization(value))
-        if ops.conv_spec(call).epilogue.activation != "none":
-            return None
-        if name == "relax.nn.relu":
+        epilogue = ops.conv_spec(call).epilogue
+        if name == "relax.nn.relu" and epilogue.activation == "none":
             return ops.with_epilogue(call, None, activation="relu")
-        low, high = (float(bound.value) for bound in value.args[1:])
+        low, high = 0.0, np.inf
+        if name == "relax.clip":
+            low, high = (float(bound.value) for bound in value.args[1:])
+        if epilogue.activation != "none":  # one after the other is one clip
+            first, last = 0.0, np.inf
+            if epilogue.activation == "clip":
+                first, last = epilogue.clip_min, epilogue.clip_max
+            low, high = (min(max(bound, low), high) for bound in (first, last))
         return ops.with_epilogue(call, None, activation="clip", clip_min=low, clip_max=high)
 
     def _fuse_add(self, left: relax.Expr, right: relax.Expr) -> relax.Call | None:

@@ -25,6 +25,7 @@ from alwann_c.ir import ops
 from alwann_c.ir.reference import accumulator_offset
 from alwann_c.ir.rewrite import Rebuilder
 from alwann_c.ir.spec import ConvSpec, Quantization
+from alwann_c.passes.calibrate import CodeFormat
 from alwann_c.passes.layers import FloatLayer, find_layers
 
 
@@ -34,7 +35,7 @@ class LayerCodes:
 
     `weight` uint8 codes [kh, kw, c_in/groups, n] (int8 bit patterns when signed),
     `weight_zero_point` int32 [n], `weight_scale` float32 [n], `bias` int32 [n] in accumulator
-    units of `input.scale * weight_scale[n]`.
+    units of `input.scale * weight_scale[n]`. Codes are `activation_bits` and `weight_bits` wide.
     """
 
     name: str
@@ -45,6 +46,8 @@ class LayerCodes:
     weight_zero_point: npt.NDArray[np.int32]
     weight_scale: npt.NDArray[np.float32]
     bias: npt.NDArray[np.int32]
+    activation_bits: int = 8
+    weight_bits: int = 8
 
     @property
     def signed(self) -> bool:
@@ -65,40 +68,48 @@ class LayerCodes:
 
 
 def quantize_weight(
-    layer: FloatLayer, per_channel: bool, signed: bool
+    layer: FloatLayer, per_channel: bool, form: CodeFormat
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """Codes, zero points [n] and scales [n] of a layer's weight.
 
     Per channel: symmetric, `scale = max |w| / 127`, zero point 128 (0 when signed).
-    Per tensor: asymmetric over [min(w, 0), max(w, 0)] (symmetric when signed).
+    Per tensor: asymmetric over [min(w, 0), max(w, 0)] (symmetric when signed). Codes of fewer bits
+    likewise, within their range.
     """
     weight = layer.weight.astype(np.float64)
     channels = weight.shape[-1]
-    low, high = (-128, 127) if signed else (0, 255)
-    if per_channel or signed:
+    half = 1 << (form.bits - 1)
+    if per_channel or form.signed:
         axes = tuple(range(weight.ndim - 1)) if per_channel else None
         peak = np.broadcast_to(np.abs(weight).max(axis=axes), (channels,))
-        scale = np.where(peak > 0, peak / 127.0, 1.0).astype(np.float32)
-        zero_point = np.full(channels, 0 if signed else 128, np.int32)
+        scale = np.where(peak > 0, peak / (half - 1), 1.0).astype(np.float32)
+        zero_point = np.full(channels, 0 if form.signed else half, np.int32)
     else:
         smallest, largest = min(weight.min(), 0.0), max(weight.max(), 0.0)
-        span = np.float32((largest - smallest) / 255.0) or np.float32(1.0)
+        span = np.float32((largest - smallest) / form.high) or np.float32(1.0)
         scale = np.full(channels, span, np.float32)
         zero_point = np.full(channels, int(np.rint(-smallest / span)), np.int32)
-    codes = np.clip(np.rint(weight / scale) + zero_point, low, high).astype(np.int16)
+    codes = np.clip(np.rint(weight / scale) + zero_point, form.low, form.high).astype(np.int16)
     return codes.astype(np.uint8), zero_point, scale
 
 
 def layer_codes(
-    layer: FloatLayer, code: Quantization, *, per_channel: bool = True, signed: bool = False
+    layer: FloatLayer,
+    code: Quantization,
+    *,
+    per_channel: bool = True,
+    activation_bits: int = 8,
+    weight_bits: int = 8,
 ) -> LayerCodes:
     """Quantizes one layer whose input is coded by `code`."""
     assert layer.spec is not None
-    codes, zero_point, scale = quantize_weight(layer, per_channel, signed)
+    form = CodeFormat(code.signed, weight_bits)
+    codes, zero_point, scale = quantize_weight(layer, per_channel, form)
     unit = np.float64(np.float32(code.scale)) * scale.astype(np.float64)
     bias = np.clip(np.rint(layer.bias / unit), -(2**30), 2**30).astype(np.int32)
-    spec = dataclasses.replace(layer.spec, zero_point=code.zero_point, signed=signed)
-    return LayerCodes(layer.name, layer.kind, spec, code, codes, zero_point, scale, bias)
+    spec = dataclasses.replace(layer.spec, zero_point=code.zero_point, signed=code.signed)
+    widths = activation_bits, weight_bits
+    return LayerCodes(layer.name, layer.kind, spec, code, codes, zero_point, scale, bias, *widths)
 
 
 class _Quantizer(Rebuilder):
@@ -114,7 +125,7 @@ class _Quantizer(Rebuilder):
         self.inner = {ops_var for layer in self.layers for ops_var in self._inner(layer)}
         self.codes = codes
         self.table = relax.const(table)
-        self.stored_as = {layer.source: codes[layer.name].input for layer in self.layers}
+        self.stored_as = {layer.source: codes[layer.name] for layer in self.layers}
         self.code_vars: dict[relax.Var, relax.Expr] = {}
 
     @staticmethod
@@ -141,11 +152,15 @@ class _Quantizer(Rebuilder):
     def bound(self, var: relax.Var, new: relax.Expr) -> None:
         if var not in self.stored_as:
             return
-        code = self.stored_as[var]
+        layer = self.stored_as[var]
+        code = layer.input
         made: Any = self.builder.lookup_binding(new) if isinstance(new, relax.Var) else None
         if ops.op_name(made) == ops.DEQUANTIZE and ops.quantization(made) == code:
             self.code_vars[var] = made.args[0]
             return
+        if layer.activation_bits < 8:  # what is clipped to the narrow codes' range stays in it
+            ends = CodeFormat(code.signed, layer.activation_bits).ends(code)
+            new = self.emit(relax.op.clip(new, *(relax.PrimValue(float(end)) for end in ends)))
         quantized = self.emit(ops.quantize(new, code))
         self.code_vars[var] = quantized
         if var in self.mod["main"].params:

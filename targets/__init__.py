@@ -21,11 +21,16 @@ from alwann_c.targets.library import (
     merge_libraries,
 )
 from alwann_c.targets.multiplier import (
+    MAX_BITS,
+    MIN_BITS,
     ErrorStatistics,
     Multiplier,
+    code_pattern,
     error_statistics,
     exact_products,
+    narrowed,
     operand_values,
+    sign_magnitude,
 )
 from alwann_c.targets.performance import LayerWork, Timing, area_um2, timing
 from alwann_c.targets.schema import LAYER_KINDS, LayerKind, Layers, Target
@@ -40,6 +45,8 @@ from alwann_c.targets.validity import check, check_bound, feasibility
 __all__ = [
     "DEFAULT_LIBRARY",
     "LAYER_KINDS",
+    "MAX_BITS",
+    "MIN_BITS",
     "Assignment",
     "Binding",
     "EnergyReport",
@@ -61,6 +68,7 @@ __all__ = [
     "canonical",
     "check",
     "check_bound",
+    "code_pattern",
     "energy_report",
     "error_statistics",
     "exact_products",
@@ -70,8 +78,10 @@ __all__ = [
     "load_library",
     "load_target",
     "merge_libraries",
+    "narrowed",
     "operand_values",
     "relative_energy",
+    "sign_magnitude",
     "target_path",
     "target_schema",
     "timing",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,50 @@ def operand_values(*, signed: bool, bits: int = 8) -> NDArray[np.int32]:
     if signed:
         values -= (values >> (bits - 1)) << bits
     return values
+
+
+def code_pattern(signed: bool, bits: int) -> NDArray[np.uint8]:
+    """The code of `bits` bits, as an 8-bit pattern, that each of 256 codes is read as; uint8 (256,)."""
+    return (
+        operand_values(signed=signed, bits=bits)
+        .astype(np.int8 if signed else np.uint8)
+        .view(np.uint8)
+    )
+
+
+def narrowed(multiplier: Multiplier, weight_bits: int) -> Multiplier:
+    """The multiplier as weights of fewer bits see it: column c repeats that of c's low bits."""
+    if weight_bits >= multiplier.bits:
+        return multiplier
+    columns = code_pattern(multiplier.signed, weight_bits)
+    return replace(multiplier, table=multiplier.table[:, columns])
+
+
+def sign_magnitude(multiplier: Multiplier) -> Multiplier:
+    """A signed multiplier made of an unsigned one: magnitudes multiplied, signs set apart.
+
+        M'(a, w) = sgn(a) sgn(w) M(|a|, |w|)
+
+    One of 7 bits gives signed codes of 8 bits; -128, whose magnitude it cannot take, counts as -127.
+    The circuit's figures stay those of the unsigned multiplier. Raises InputError for a signed one.
+    """
+    if multiplier.signed:
+        raise InputError(f"multiplier {multiplier.name!r}: is signed already; give an unsigned one")
+    bits = min(multiplier.bits + 1, MAX_BITS)
+    values = operand_values(signed=True, bits=bits)
+    size = np.minimum(np.abs(values), (1 << multiplier.bits) - 1)
+    signs = np.multiply.outer(np.sign(values), np.sign(values))
+    return Multiplier(
+        name=f"{multiplier.name}_sm",
+        table=signs * multiplier.table[np.ix_(size, size)],
+        signed=True,
+        bits=bits,
+        power_mw=multiplier.power_mw,
+        area_um2=multiplier.area_um2,
+        delay_ns=multiplier.delay_ns,
+        library=multiplier.library,
+        origin=f"sign and magnitude around {multiplier.name}; {multiplier.origin}".rstrip("; "),
+    )
 
 
 @lru_cache(maxsize=2 * MAX_BITS)

@@ -18,6 +18,7 @@ from alwann_c.ir.reference import code_values
 from alwann_c.ir.rewrite import apply, bindings
 from alwann_c.ir.spec import Quantization
 from alwann_c.model import load
+from alwann_c.passes.calibrate import CodeFormat
 from alwann_c.passes.layers import FloatLayer
 from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes, quantize_weight
 from alwann_c.plan import codes_hash
@@ -52,7 +53,7 @@ def test_refuses_layers_without_codes(small: Case) -> None:
 def test_weight_codes(small: Case, signed: bool, per_channel: bool) -> None:
     code = Quantization(0.05, 0, signed)
     for layer in small.model.layers:
-        made = layer_codes(layer, code, per_channel=per_channel, signed=signed)
+        made = layer_codes(layer, code, per_channel=per_channel)
         error = np.abs(quantized_values(made) - layer.weight)
         assert (error <= made.weight_scale * 0.5001).all()
         if per_channel:
@@ -73,7 +74,7 @@ def test_weight_codes(small: Case, signed: bool, per_channel: bool) -> None:
 @SIGNED
 def test_bias_in_accumulator_units(small: Case, signed: bool) -> None:
     layer = small.model.layers[0]
-    made = layer_codes(layer, Quantization(0.05, 0, signed), signed=signed)
+    made = layer_codes(layer, Quantization(0.05, 0, signed))
     unit = np.float64(np.float32(0.05)) * made.weight_scale
     assert np.abs(made.bias * unit - layer.bias).max() <= 0.5001 * unit.max()
     np.testing.assert_allclose(made.scale, unit, rtol=1e-6)
@@ -85,7 +86,7 @@ def test_a_channel_of_zeros_has_a_scale(small: Case) -> None:
     weight = small.model.layers[0].weight.copy()
     weight[..., 2] = 0
     layer = dataclasses.replace(small.model.layers[0], weight=weight)
-    codes, zero_point, scale = quantize_weight(layer, per_channel=True, signed=False)
+    codes, zero_point, scale = quantize_weight(layer, True, CodeFormat())
     assert (codes[..., 2] == zero_point[2]).all()
     assert scale[2] == 1.0
 

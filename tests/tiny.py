@@ -315,7 +315,7 @@ def calls(mod: tvm.IRModule) -> list[str]:
 def fixed_codes(model: Model, *, signed: bool = False) -> dict[str, LayerCodes]:
     """Codes that do not depend on data: inputs in steps of 1/32."""
     code = Quantization(1 / 32, 0 if signed else 100, signed)
-    return {layer.name: layer_codes(layer, code, signed=signed) for layer in model.layers}
+    return {layer.name: layer_codes(layer, code) for layer in model.layers}
 
 
 def operands(spec: ConvSpec, *, dense: bool = False) -> list[relax.Var]:

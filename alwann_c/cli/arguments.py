@@ -204,11 +204,38 @@ def _evaluate(command: Parser) -> None:
         metavar="HOW",
         help=f"one of {', '.join(COMPENSATIONS)} (default)",
     )
-    command.add_argument("--weights", choices=("per-channel", "per-tensor"), default="per-channel")
-    command.add_argument("--ranges", choices=RANGES, default="noise")
+    _quantization(command)
     command.add_argument("--limit", type=positive, metavar="N", help="first N test images only")
     _libraries(command)
     _exclusions(command)
+
+
+def _quantization(command: Parser) -> None:
+    """How the float network becomes an integer one; a plan brings its own choices."""
+    group = command.add_argument_group("quantization")
+    group.add_argument("--weights", choices=("per-channel", "per-tensor"), default="per-channel")
+    group.add_argument("--ranges", choices=RANGES, default="noise")
+    group.add_argument(
+        "--activations",
+        choices=("symmetric", "affine"),
+        default="symmetric",
+        help="zero point of signed codes: 0, or where the range wants it",
+    )
+    for operand in ("activation", "weight"):
+        group.add_argument(
+            f"--{operand}-bits",
+            type=int,
+            metavar="N",
+            help=f"width of {operand} codes, 2 to 8; default: the multiplier's",
+        )
+    group.add_argument(
+        "--equalize", action="store_true", help="equalise weight ranges across layers first"
+    )
+    group.add_argument(
+        "--sign-magnitude",
+        action="store_true",
+        help="signed codes on an unsigned multiplier: magnitudes multiplied, signs set apart",
+    )
 
 
 def _run(command: Parser) -> None:

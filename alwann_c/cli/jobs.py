@@ -20,7 +20,15 @@ from alwann_c.evaluation import EvaluationResult, float_correct, network_correct
 from alwann_c.libraries import open_libraries
 from alwann_c.plan import load_plan, scheme_of
 from alwann_c.quantized import QuantizationScheme, quantize
-from alwann_c.targets import Target, load_builtin_library, load_target, relative_energy
+from alwann_c.targets import (
+    MAX_BITS,
+    Multiplier,
+    Target,
+    load_builtin_library,
+    load_target,
+    relative_energy,
+    sign_magnitude,
+)
 
 DEMO_CANDIDATES = 28
 
@@ -144,6 +152,28 @@ def demo(arguments: Any, console: Console) -> int:
     return 0
 
 
+def _scheme(arguments: Any, multiplier: Multiplier | None) -> QuantizationScheme:
+    """The quantization that the arguments ask for, as wide and signed as the multiplier."""
+    most = MAX_BITS if multiplier is None else multiplier.bits
+    widths = {}
+    for field in ("activation_bits", "weight_bits"):
+        wanted = getattr(arguments, field)
+        widths[field] = most if wanted is None else wanted
+        if multiplier is not None and widths[field] > most:
+            raise InputError(
+                f"--{field.replace('_', '-')} {wanted}: multiplier {multiplier.name!r} takes {most} "
+                "bits; give at most that"
+            )
+    return QuantizationScheme(
+        arguments.weights,
+        arguments.ranges,
+        multiplier is not None and multiplier.signed,
+        arguments.activations,
+        equalize=arguments.equalize,
+        **widths,
+    )
+
+
 def evaluate(arguments: Any, console: Console) -> int:
     """`evaluate MODEL …`."""
     library = open_libraries(arguments.library)
@@ -153,12 +183,9 @@ def evaluate(arguments: Any, console: Console) -> int:
     test = load_dataset(arguments.test).limited(arguments.limit)
     model = load_model(arguments)
     test.check(model.input_shape, model.classes, need_labels=True)
-    signed = uniform is not None and uniform.signed
-    scheme = (
-        scheme_of(plan)
-        if plan is not None
-        else QuantizationScheme(arguments.weights, arguments.ranges, signed)
-    )
+    if uniform is not None and arguments.sign_magnitude:
+        uniform = sign_magnitude(uniform)
+    scheme = scheme_of(plan) if plan is not None else _scheme(arguments, uniform)
     console.progress("calibrating")
     count = plan.quantization.images if plan is not None else 500
     quantized = quantize(model, calibration, scheme, images=count)
@@ -178,7 +205,7 @@ def evaluate(arguments: Any, console: Console) -> int:
             chosen = compensator.network(dict.fromkeys(names, uniform), arguments.compensation)
             if uniform.power_mw is not None:
                 works = [layer_work(quantized.layers[name]) for name in names]
-                exact = library.exact(signed=signed)
+                exact = library.exact(signed=uniform.signed and not arguments.sign_magnitude)
                 energy = relative_energy(works, [uniform] * len(works), exact)
         operands = {name: bound(approximation) for name, approximation in chosen.items()}
         console.progress("evaluating the approximate network")

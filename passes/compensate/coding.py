@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alwann_c.ir.reference import code_values
+from alwann_c.passes.calibrate import CodeFormat
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.targets import Multiplier, operand_values
 
@@ -31,7 +32,7 @@ SHRINKS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 """Candidate scales, relative to the one that codes the largest weight."""
 
 ZERO_POINTS = (128, 64, 80, 96, 112, 144, 160)
-"""Candidates for unsigned codes; signed ones keep zero."""
+"""Candidates for unsigned codes of 8 bits, fewer bits in proportion; signed ones keep zero."""
 
 _STEP = 0.5
 _BIAS_LIMIT = 2**30
@@ -42,12 +43,12 @@ def recode(layer: LayerCodes, scale: npt.NDArray[Any], zero_point: Int32) -> Lay
 
     Codes and bias follow from those of `layer`, so that a plan need only keep scale and zero point.
     """
-    low, high = (-128, 127) if layer.signed else (0, 255)
+    form = CodeFormat(layer.signed, layer.weight_bits)
     own = layer.weight_scale.astype(np.float64)
     steps = code_values(layer.weight, layer.signed) - layer.weight_zero_point.astype(np.int64)
     scale = scale.astype(np.float32)
     ratio = own / scale.astype(np.float64)
-    codes = np.clip(np.rint(steps * ratio) + zero_point, low, high).astype(np.int16)
+    codes = np.clip(np.rint(steps * ratio) + zero_point, form.low, form.high).astype(np.int16)
     bias = np.clip(np.rint(layer.bias * ratio), -_BIAS_LIMIT, _BIAS_LIMIT).astype(np.int32)
     return dataclasses.replace(
         layer,
@@ -80,14 +81,15 @@ def table_aware_coding(
     """
     spec, channels = layer.spec, layer.weight.shape[-1]
     width = channels // spec.groups
-    zero_points = (0,) if layer.signed else ZERO_POINTS
+    half = 1 << (layer.weight_bits - 1)
+    zero_points = (0,) if layer.signed else tuple(z * half // 128 for z in ZERO_POINTS)
     own = layer.weight_scale.astype(np.float64)
     values = code_values(layer.weight, layer.signed) - layer.weight_zero_point.astype(np.int64)
     weight = (values * own).reshape(spec.taps, channels)
     peak = np.abs(weight).max(axis=0)
     if not per_channel:
         peak = np.full(channels, peak.max())
-    full = np.where(peak > 0, peak / 127, own)
+    full = np.where(peak > 0, peak / (half - 1), own)
     largest = 128 / min(SHRINKS) + 256
     slopes = np.arange(-largest, largest + _STEP, _STEP)
     curves = [slope_error(multiplier, h.mean(axis=0), slopes) for h in histograms]

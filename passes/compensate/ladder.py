@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, get_args
 
 from alwann_c.passes.approximate import uncompensated
@@ -27,7 +28,7 @@ from alwann_c.passes.compensate.fit import (
     with_weight,
 )
 from alwann_c.passes.quantize import LayerCodes
-from alwann_c.targets import Multiplier
+from alwann_c.targets import MAX_BITS, Multiplier, code_pattern, narrowed
 
 Method = Literal[
     "none", "alwann", "histogram", "variance", "bias", "scale", "joint", "coding", "full"
@@ -57,8 +58,25 @@ def compensate_layer(
     """One layer on one multiplier; `options` instead of those of the rung. Deterministic; no
     labels.
 
-    Exact multipliers are left alone whatever the method.
+    Exact multipliers are left alone whatever the method. Where weights have fewer bits than the
+    multiplier, tuned codes have as few.
     """
+    if multiplier.is_exact or layer.weight_bits == MAX_BITS:
+        return _compensated(layer, multiplier, method, data, options)
+    seen = narrowed(multiplier, layer.weight_bits)
+    fitted = _compensated(layer, seen, method, data, options)
+    made = fitted.approximation
+    codes = code_pattern(layer.signed, layer.weight_bits)[made.weight]
+    return replace(fitted, approximation=replace(made, multiplier=multiplier, weight=codes))
+
+
+def _compensated(
+    layer: LayerCodes,
+    multiplier: Multiplier,
+    method: Method,
+    data: LayerData,
+    options: FitOptions | None,
+) -> Compensation:
     if method in RUNGS and not multiplier.is_exact:
         return fit_layer(layer, multiplier, data, options or RUNGS[method])
     chosen = uncompensated(layer, multiplier)
