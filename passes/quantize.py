@@ -160,7 +160,7 @@ class _Quantizer(Rebuilder):
             return
         if layer.activation_bits < 8:  # what is clipped to the narrow codes' range stays in it
             ends = CodeFormat(code.signed, layer.activation_bits).ends(code)
-            new = self.emit(relax.op.clip(new, *(relax.PrimValue(float(end)) for end in ends)))
+            new = self.emit(relax.op.clip(new, *map(float, ends)))
         quantized = self.emit(ops.quantize(new, code))
         self.code_vars[var] = quantized
         if var in self.mod["main"].params:

@@ -94,6 +94,18 @@ def test_clip() -> None:
     assert calls(mod) == [ops.CONV2D]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "merged"),
+    [(0.0, 6.0, (0.0, 6.0)), (-2.0, 1.0, (0.0, 1.0)), (-2.0, -1.0, (-1.0, -1.0))],
+)
+def test_activations_in_a_row(low: float, high: float, merged: tuple[float, float]) -> None:
+    mod = fused_chain(lambda b, x: b.emit(relax.op.clip(_relu(b, x), low, high)))
+    (call,) = [value for value in _values(mod) if ops.is_layer(value)]
+    epilogue = ops.conv_spec(call).epilogue
+    assert (epilogue.activation, epilogue.clip_min, epilogue.clip_max) == ("clip", *merged)
+    assert calls(mod) == [ops.CONV2D]
+
+
 def _values(mod: tvm.IRModule) -> list[relax.Expr]:
 
     return [value for _, value in bindings(mod)]
@@ -114,10 +126,6 @@ def _broadcast(builder: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
     return builder.emit(relax.op.add(x, other))
 
 
-def _second_activation(builder: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
-    return builder.emit(relax.op.clip(_relu(builder, x), 0.0, 6.0))
-
-
 def _to_itself(builder: relax.BlockBuilder, x: relax.Expr) -> relax.Expr:
     return builder.emit(relax.op.add(x, x))
 
@@ -131,7 +139,6 @@ REFUSED: dict[str, tuple[Build, str]] = {
     "the output is read twice": (_read_twice, "relax.nn.relu"),
     "addition follows the activation": (_after_activation, "relax.add"),
     "the addend is broadcast": (_broadcast, "relax.add"),
-    "there is an activation already": (_second_activation, "relax.clip"),
     "added to itself": (_to_itself, "relax.add"),
     "activation of rounded values": (_after_codes, "relax.nn.relu"),
 }
