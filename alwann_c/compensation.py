@@ -205,7 +205,7 @@ class Compensator:
             coding = "own"  # what a quantized file says is kept
         options = replace(options, coding=coding, sweeps=min(options.sweeps, effort.sweeps))
         if not effort.every:
-            options = replace(options, tunings=("variance",), keep_own=False)
+            options = replace(options, tunings=("fed",), keep_own=False)
         # BLAS threads and TVM's would fight for the same cores
         with threadpool_limits(1, "blas"):
             return compensate_layer(layer, multiplier, method, data, options)

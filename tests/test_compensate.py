@@ -25,9 +25,9 @@ from alwann_c.passes.compensate import (
     patches_at,
     targets_at,
 )
-from alwann_c.passes.compensate.data import output_gap
+from alwann_c.passes.compensate.data import output_gap, wanted_sums
 from alwann_c.passes.compensate.fit import simple_tunings, with_weight
-from alwann_c.passes.compensate.joint import reconstruct
+from alwann_c.passes.compensate.joint import feed_errors, reconstruct
 from alwann_c.passes.compensate.tuning import alwann_map
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import quantize
@@ -311,6 +311,29 @@ def test_reconstruction_of_one_tap_is_the_best_of_all_codes(seen: Seen, layer: L
     every = np.array([variance(code) for code in range(256)])
     got = every[tuned[0, 0, 0], np.arange(6)]
     np.testing.assert_allclose(got, every.min(axis=0), rtol=1e-4)
+
+
+def test_error_feeding_by_definition(seen: Seen, layer: LayerCodes) -> None:
+    """Three taps in turn, every code tried, those after it exact."""
+    table = random_multiplier(4, error=4000).table
+    taps = dataclasses.replace(
+        layer,
+        spec=ConvSpec(1, 1, 3, 6, zero_point=layer.spec.zero_point),
+        weight=np.ascontiguousarray(layer.weight.reshape(1, 1, -1, 6)[:, :, :3]),
+    )
+    rows = Rows(seen.data.fit.patches[:, :, :3], seen.data.fit.target)
+    data = LayerData(rows, seen.data.choose, PlainResidual)
+    fed = feed_errors(taps, table, data)[0, 0]
+    wanted, _ = wanted_sums(taps, rows, 0)
+    x = rows.patches[:, 0].astype(np.intp)
+    exact = exact_products(False)
+    for n in range(6):
+        own = taps.weight[0, 0, :, n]
+        for k in range(3):
+            rest = wanted[:, n] - sum(table[x[:, j], fed[j, n]] for j in range(k))
+            rest = rest - sum(exact[x[:, j], own[j]] for j in range(k + 1, 3))
+            every = (rest[:, None] - table[x[:, k]]).var(axis=0)
+            assert every[fed[k, n]] == pytest.approx(every.min(), rel=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from alwann_c.cli.parser import Parser, image_numbers, positive, shape, share
 
 COMPENSATIONS = (
     *("none", "alwann", "histogram", "variance", "bias"),
-    *("scale", "joint", "coding", "full"),
+    *("scale", "feed", "joint", "coding", "full"),
 )
 """The compensation's `METHODS`, here because `--help` must not load the compiler."""
 

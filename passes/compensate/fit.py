@@ -13,11 +13,11 @@ from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import tuning
 from alwann_c.passes.compensate.coding import table_aware_coding
 from alwann_c.passes.compensate.data import Gap, LayerData, Rows, group_codes, output_gap
-from alwann_c.passes.compensate.joint import reconstruct
+from alwann_c.passes.compensate.joint import feed_errors, reconstruct
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.targets import Multiplier
 
-Tuning = Literal["original", "histogram", "squared", "variance"]
+Tuning = Literal["original", "histogram", "squared", "variance", "fed"]
 TUNINGS: tuple[Tuning, ...] = get_args(Tuning)
 
 Coding = Literal["own", "per-tensor", "per-channel"]
@@ -91,7 +91,7 @@ def simple_tunings(
     data: LayerData,
     wanted: Sequence[Tuning] = TUNINGS,
 ) -> dict[str, Codes]:
-    """Tuned weights by criterion, see `alwann_c.passes.compensate.tuning`."""
+    """Tuned weights by criterion, see `alwann_c.passes.compensate.tuning` and `joint`."""
     spec, signed, table = layer.spec, layer.signed, multiplier.table
     found: dict[str, Codes] = {}
     if "original" in wanted:
@@ -100,6 +100,8 @@ def simple_tunings(
         overall = data.fit.histograms.mean(axis=(0, 1))
         mapping = tuning.absolute_error_map(table, overall, signed=signed)
         found["histogram"] = tuning.apply_map(layer.weight, mapping)
+    if "fed" in wanted:
+        found["fed"] = feed_errors(layer, table, data)
     moments: tuple[Tuning, ...] = ("squared", "variance")
     if not set(moments) & set(wanted):
         return found

@@ -12,60 +12,128 @@ the cost of code c at tap k of channel n, all 256 codes as candidates, is
 Both sums depend on a row only through its activation code a = x[r, k]. With count[a] rows of code
 a and S[a, n] the residual summed over them, the cost of all codes for all channels is one product
 S^T M: a tap costs rows x n additions and 256 x 256 x n multiplications.
+
+`feed_errors` makes one such pass in which the taps not visited yet are exact: what the descent starts
+from.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from alwann_c.passes.compensate.data import LayerData, TapResidual, group_codes, wanted_sums
 from alwann_c.passes.quantize import LayerCodes
+from alwann_c.targets import exact_products
 
 Codes = npt.NDArray[np.uint8]
+Float64 = npt.NDArray[np.float64]
 
 
-def _reconstruct_group(
-    columns: Codes,
-    histograms: npt.NDArray[np.float64],
-    start: Codes,
-    table: npt.NDArray[np.int32],
-    residual: TapResidual,
-    sweeps: int,
-) -> Codes:
-    """Codes [K, n] after at most `sweeps` passes over the taps; columns [K, rows]."""
-    taps, rows = columns.shape
+@dataclass(frozen=True, eq=False)
+class _Taps:
+    """What the costs of a group's taps are made of, see the module's formula."""
+
+    products: Float64  # [a, c]
+    counts: Float64  # [K, a]
+    means: Float64  # [K, c]
+    energy: Float64  # [K, c]
+
+    @staticmethod
+    def of(histograms: Float64, table: npt.NDArray[np.int32], rows: int) -> _Taps:
+        """From histograms [K, 256] of the rows' codes."""
+        products = table.astype(np.float64)
+        means, counts = histograms @ products, histograms * rows
+        energy = counts @ (products * products) - rows * means * means
+        return _Taps(products, counts, means, energy)
+
+    def costs(self, k: int, sums: Float64, own: Float64) -> Float64:
+        """Cost [n, c] of every code at tap k.
+
+        `sums` [a, n] are those of the residual with tap k, which contributes `own` [a, n] to it.
+        """
+        sums = sums + self.counts[k][:, None] * own
+        gain = sums.T @ self.products - sums.sum(axis=0)[:, None] * self.means[k]
+        return np.asarray(self.energy[k] - 2.0 * gain)
+
+
+def _feed_group(taps: _Taps, codes: Codes, exact: Float64, residual: TapResidual) -> Codes:
+    """Codes [K, n], each chosen with the errors of those before it in the residual."""
+    fed = np.empty_like(codes)
+    previous, change = 0, np.zeros((256, codes.shape[1]), np.float32)
+    for k in range(len(codes)):
+        sums = residual.step(previous, change, k).astype(np.float64)
+        own = exact[:, codes[k]]
+        fed[k] = taps.costs(k, sums, own).argmin(axis=1).astype(np.uint8)
+        previous, change = k, (taps.products[:, fed[k]] - own).astype(np.float32)
+    return fed
+
+
+def _reconstruct_group(taps: _Taps, start: Codes, residual: TapResidual, sweeps: int) -> Codes:
+    """Codes [K, n] after at most `sweeps` passes over the taps."""
     codes = start.copy()
     channels = np.arange(codes.shape[1])
-    products = table.astype(np.float64)
-    counts = histograms * rows
-    means = histograms @ products  # [K, c]
-    energy = counts @ (products * products) - rows * means * means
     nothing = np.zeros((256, codes.shape[1]), np.float32)
-    residual.subtract(codes, table)
-    residual.center()
     previous, change = 0, nothing
     for _ in range(sweeps):
         moved = 0
-        for k in range(taps):
+        for k in range(len(codes)):
             sums = residual.step(previous, change, k).astype(np.float64)
-            own = products[:, codes[k]]
-            sums += counts[k][:, None] * own
-            gain = sums.T @ products - sums.sum(axis=0)[:, None] * means[k]
-            cost = energy[k] - 2.0 * gain  # [n, c]
+            own = taps.products[:, codes[k]]
+            cost = taps.costs(k, sums, own)
             kept = codes[k].astype(np.intp)
             best = cost.argmin(axis=1)
-            margin = 1e-6 * energy[k].mean()
+            margin = 1e-6 * taps.energy[k].mean()
             better = cost[channels, best] < cost[channels, kept] - margin
             chosen = np.where(better, best, kept)
             moved += int(better.sum())
             previous, change = k, nothing
             if better.any():
-                change = (products[:, chosen] - own).astype(np.float32)
+                change = (taps.products[:, chosen] - own).astype(np.float32)
                 codes[k] = chosen.astype(np.uint8)
         if moved == 0:
             break
     return codes
+
+
+def _by_group(
+    layer: LayerCodes,
+    data: LayerData,
+    table: npt.NDArray[np.int32],
+    subtracted: tuple[Codes, npt.NDArray[np.int32]],
+    choose: Callable[[_Taps, Codes, TapResidual], Codes],
+) -> Codes:
+    """Codes chosen group by group; the residual starts without `subtracted` (weights, table)."""
+    weight, products = subtracted
+    tuned = np.empty((layer.spec.taps, layer.spec.groups, weight.shape[-1] // layer.spec.groups))
+    for g in range(layer.spec.groups):
+        wanted, _ = wanted_sums(layer, data.fit, g)
+        codes, columns = group_codes(layer, weight, g), data.fit.columns[g]
+        residual = data.residual(columns, wanted)
+        residual.subtract(codes, products)
+        residual.center()
+        taps = _Taps.of(data.fit.histograms[g], table, columns.shape[1])
+        tuned[:, g] = choose(taps, codes, residual)
+    return tuned.astype(np.uint8).reshape(weight.shape)
+
+
+def feed_errors(layer: LayerCodes, table: npt.NDArray[np.int32], data: LayerData) -> Codes:
+    """Codes chosen tap by tap, the error of each fed to those after it. Deterministic.
+
+    As in GPTQ (E. Frantar et al., ICLR 2023) taps not chosen yet are as the float network has them,
+    here up to the rounding of their codes; a tap's choice makes up for the errors before it.
+    """
+    exact = exact_products(layer.signed)
+    return _by_group(
+        layer,
+        data,
+        table,
+        (layer.weight, exact),
+        lambda taps, codes, residual: _feed_group(taps, codes, exact.astype(np.float64), residual),
+    )
 
 
 def reconstruct(
@@ -80,12 +148,10 @@ def reconstruct(
 
     Starts from `start` (for example the original codes or a per-tap tuning). Deterministic.
     """
-    tuned = np.empty((layer.spec.taps, layer.spec.groups, start.shape[-1] // layer.spec.groups))
-    for g in range(layer.spec.groups):
-        wanted, _ = wanted_sums(layer, data.fit, g)
-        codes = group_codes(layer, start, g)
-        residual = data.residual(data.fit.columns[g], wanted)
-        tuned[:, g] = _reconstruct_group(
-            data.fit.columns[g], data.fit.histograms[g], codes, table, residual, sweeps
-        )
-    return tuned.astype(np.uint8).reshape(start.shape)
+    return _by_group(
+        layer,
+        data,
+        table,
+        (start, table),
+        lambda taps, codes, residual: _reconstruct_group(taps, codes, residual, sweeps),
+    )

@@ -6,6 +6,8 @@
 - `variance`: per tap the code with the least variance of the error under the tap's histogram.
 - `bias`: and the mean error of every channel subtracted.
 - `scale`: and the slope of least squares, where held-back images gain by it.
+- `feed`: the codes of a filter chosen one after the other, each making up for the errors before it;
+  corrected likewise.
 - `joint`: and the codes of a filter chosen together against the layer's real inputs.
 - `coding`: and scale and zero point of every filter chosen for the table.
 - `full`: of all tunings, in the layer's own coding and in the one chosen, for every channel the best
@@ -31,7 +33,7 @@ from alwann_c.passes.quantize import LayerCodes
 from alwann_c.targets import MAX_BITS, Multiplier, code_pattern, narrowed
 
 Method = Literal[
-    "none", "alwann", "histogram", "variance", "bias", "scale", "joint", "coding", "full"
+    "none", "alwann", "histogram", "variance", "bias", "scale", "feed", "joint", "coding", "full"
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -41,8 +43,9 @@ RUNGS: dict[Method, FitOptions] = {
     "variance": _VARIANCE,
     "bias": FitOptions(("variance",), 0, "own", "bias", keep_own=False),
     "scale": FitOptions(("variance",), 0, "own", "scale", keep_own=False),
-    "joint": FitOptions(("variance",), coding="own", keep_own=False),
-    "coding": FitOptions(("variance",), keep_own=False),
+    "feed": FitOptions(("fed",), 0, "own", "scale", keep_own=False),
+    "joint": FitOptions(("fed",), coding="own", keep_own=False),
+    "coding": FitOptions(("fed",), keep_own=False),
     "full": FitOptions(),
 }
 """Rungs that look at calibration images."""
