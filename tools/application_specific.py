@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,13 @@ from numpy.typing import NDArray
 
 from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import write_json
+from alwann_c.codegen.network import Operands as Bindings
 from alwann_c.compensation import Compensator, Effort, bound
-from alwann_c.dataset import load_dataset
+from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.evaluation import float_correct, network_correct
 from alwann_c.model import load
 from alwann_c.operand_shares import measure_operands
-from alwann_c.quantized import quantize
+from alwann_c.quantized import QuantizedModel, quantize
 from alwann_c.targets import Multiplier, exact_products, load_builtin_library
 from alwann_c.targets.arrays import exact_array
 from alwann_c.targets.evolve.campaign import (
@@ -49,7 +51,7 @@ from alwann_c.targets.verilog_reader import read_netlist_file
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODEL = SHARED / "models" / "resnet8_alwann.onnx"
 CALIBRATION = SHARED / "data" / "cifar10_calibration.toml"
-TEST = SHARED / "data" / "cifar10_test.toml"
+TEST = [SHARED / "data" / f"cifar10_{part}.toml" for part in ("search", "test")]
 POWERS = (0.10, 0.85)
 """Circuits of the library between these powers, relative to the exact one, are taken up."""
 EVERY = 3
@@ -153,19 +155,27 @@ def middle_first(
     return [(name, chosen[name]) for name in names if name in chosen]
 
 
+def correct(
+    quantized: QuantizedModel, tests: list[Dataset], operands: Mapping[str, Bindings] | None
+) -> NDArray[np.bool_]:
+    """Which images of all data sets the approximated network gets right."""
+    parts = [network_correct(quantized.network, test, operands).correct for test in tests]
+    return np.concatenate(parts)
+
+
 def accuracy(arguments: argparse.Namespace) -> None:
     """Adds which images every circuit gets right to STATE/correct.npz."""
     deadline = time.time() + 60 * arguments.minutes
     path = arguments.state / "correct.npz"
     known = dict(np.load(path)) if path.exists() else {}
-    test = load_dataset(arguments.test)
+    tests = [load_dataset(path) for path in arguments.test]
     model = load(arguments.model)
     quantized = quantize(model, load_dataset(arguments.calibration))
     names, _ = approximable_layers(quantized, Exclusions())
     compensator = Compensator(quantized, thorough=EFFORT)
     if "float" not in known:
-        known["float"] = float_correct(model, test)
-        known["int8"] = network_correct(quantized.network, test).correct
+        known["float"] = np.concatenate([float_correct(model, test) for test in tests])
+        known["int8"] = correct(quantized, tests, None)
     for name, (netlist, family) in middle_first(circuits(arguments.state)):
         if arguments.family not in (None, family):
             continue
@@ -178,9 +188,9 @@ def accuracy(arguments: argparse.Namespace) -> None:
             break
         chosen = compensator.network(dict.fromkeys(names, multiplier), "full")
         operands = {n: bound(chosen[n]) for n in names}
-        known[key] = network_correct(quantized.network, test, operands).correct
+        known[key] = correct(quantized, tests, operands)
         np.savez_compressed(path, **known)
-        print(f"{name}: {100 * known[key].mean():.2f} % of {len(test)}", flush=True)
+        print(f"{name}: {100 * known[key].mean():.2f} % of {len(known[key])}", flush=True)
 
 
 Points = list[tuple[float, NDArray[np.bool_]]]
@@ -315,7 +325,7 @@ def main() -> None:
     parser.add_argument("state", type=Path)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--calibration", default=CALIBRATION)
-    parser.add_argument("--test", default=TEST)
+    parser.add_argument("--test", nargs="+", default=TEST)
     parser.add_argument("--family", choices=("general", "specific"), help="only these accuracies")
     parser.add_argument("--minutes", type=float, default=1e6)
     parser.add_argument("--workers", type=int, default=1)
