@@ -32,6 +32,7 @@ from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.evaluation import float_correct, network_correct
 from alwann_c.model import load
 from alwann_c.operand_shares import measure_operands
+from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.quantized import QuantizedModel, quantize
 from alwann_c.targets import Multiplier, exact_products, load_builtin_library
 from alwann_c.targets.arrays import exact_array
@@ -163,6 +164,18 @@ def correct(
     return np.concatenate(parts)
 
 
+def tuned_shares(chosen: Mapping[str, LayerApproximation]) -> NDArray[np.float64]:
+    """Share of the multiplications that have each weight code, after compensation."""
+    shares = np.zeros(256)
+    for fitted in chosen.values():
+        shares += (
+            fitted.layer.spec.macs
+            * np.bincount(fitted.weight.ravel(), minlength=256)
+            / (fitted.weight.size)
+        )
+    return shares / shares.sum()
+
+
 def accuracy(arguments: argparse.Namespace) -> None:
     """Adds which images every circuit gets right to STATE/correct.npz."""
     deadline = time.time() + 60 * arguments.minutes
@@ -189,6 +202,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
         chosen = compensator.network(dict.fromkeys(names, multiplier), "full")
         operands = {n: bound(chosen[n]) for n in names}
         known[key] = correct(quantized, tests, operands)
+        known[f"weights {key}"] = tuned_shares(chosen)
         np.savez_compressed(path, **known)
         print(f"{name}: {100 * known[key].mean():.2f} % of {len(known[key])}", flush=True)
 
