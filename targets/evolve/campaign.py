@@ -11,14 +11,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alwann_c.atomic import write_text
 from alwann_c.errors import InputError
 from alwann_c.targets.arrays import truncated_arrays
-from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem
-from alwann_c.targets.evolve.search import Metric, Options, evolve_circuit
+from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem, weight_levels
+from alwann_c.targets.evolve.search import Options, Outcome, evolve_circuit
 from alwann_c.targets.gate_model import switched_cells
 from alwann_c.targets.multiplier import exact_products
 from alwann_c.targets.netlist import Netlist, product_table
@@ -30,9 +32,16 @@ Shares = tuple[float, ...] | None
 VERSION = 1
 
 
+Metric = Literal["mae", "mse", "spread"]
+"""Mean error, mean square error, and the RMS error once the mean error of every weight code is taken
+out: what is left of an error when biases are corrected."""
+
+
 @dataclass(frozen=True)
 class Operands:
-    """Format and distribution of the operands; shares of the 2^bits codes, None for all alike."""
+    """Format and distribution of the operands; shares of the 2^bits codes, None for all alike.
+
+    Weights count as rounded to `weight_bits` bits (see `problem`)."""
 
     bits: int = 8
     signed: bool = False
@@ -190,25 +199,65 @@ def _run(job: Job) -> Found | None:
     task, start, index, turn, options, seed, deadline = job
     if deadline is not None and time.monotonic() > deadline:
         return None
-    drawn = np.random.SeedSequence([seed, index, turn]).generate_state(1)[0]
-    spare = max(options.spare, len(start.gates) // 4)
-    outcome = evolve_circuit(
-        start,
-        _problem(task.operands, task.limit is not None),
-        metric=task.metric,
-        bound=task.bound,
-        limit=task.limit,
-        options=replace(options, spare=spare),
-        seed=int(drawn),
-    )
+    drawn = int(np.random.SeedSequence([seed, index, turn]).generate_state(1)[0])
+    options = replace(options, spare=max(options.spare, len(start.gates) // 4))
+    if task.metric == "spread":
+        outcome = _less_power_at_equal_spread(task, start, options, drawn)
+    else:
+        outcome = evolve_circuit(
+            start,
+            _problem(task.operands, task.limit is not None),
+            metric=task.metric,
+            bound=task.bound,
+            limit=task.limit,
+            options=options,
+            seed=drawn,
+        )
     return Found(
         index, turn, outcome.netlist, outcome.error, outcome.cost,
         outcome.evaluations, outcome.seconds,
     )  # fmt: skip
 
 
+def _less_power_at_equal_spread(task: Task, start: Netlist, options: Options, seed: int) -> Outcome:
+    """Evolves for products that are off as the start's are on average, weight by weight.
+
+    The mean square error from those is the spread's square as long as the means stay; every round
+    starts from the means of what the one before has found.
+    """
+    operands = task.operands
+    form = operands.bits, operands.signed
+    side = 1 << operands.bits
+    means = np.average(_error(start, *form), axis=0, weights=operands.activations)
+    lowest = -(side * side) // 2 if operands.signed else 0
+    exact = exact_products(operands.signed, operands.bits)[:side, :side]
+    shifted = (exact + np.rint(means)).clip(lowest, lowest + side * side - 1)
+    products: NDArray[np.int64] = shifted.astype(np.int64)
+    table = product_table(start, signed=operands.signed)[:side, :side]
+    outcome = evolve_circuit(
+        start,
+        _problem_of(operands, task.limit is not None, products),
+        metric="mse",
+        bound=max(task.bound**2, _mean((table - products) ** 2.0, operands)),
+        limit=None,
+        options=options,
+        seed=seed,
+    )
+    error = _size(task, _error(outcome.netlist, *form))
+    if _keeps(task, _error(outcome.netlist, *form)):
+        return replace(outcome, error=error)
+    kept = _size(task, _error(start, *form))  # means rounded to whole numbers tipped the balance
+    return replace(outcome, netlist=start, error=kept, cost=_power(start, operands))
+
+
 @lru_cache(maxsize=4)
 def _problem(operands: Operands, every_pair: bool) -> Problem:
+    return _problem_of(operands, every_pair)
+
+
+def _problem_of(
+    operands: Operands, every_pair: bool, products: NDArray[np.int64] | None = None
+) -> Problem:
     return problem(
         operands.bits,
         signed=operands.signed,
@@ -216,6 +265,7 @@ def _problem(operands: Operands, every_pair: bool) -> Problem:
         weights=None if operands.weights is None else np.array(operands.weights),
         weight_bits=operands.weight_bits,
         every_pair=every_pair,
+        products=products,
     )
 
 
@@ -247,12 +297,25 @@ def _error(netlist: Netlist, bits: int, signed: bool) -> np.ndarray:
 
 
 def _keeps(task: Task, error: np.ndarray) -> bool:
-    operands = task.operands
-    size = np.abs(error.astype(np.float64))
-    if task.limit is not None and size.max() > task.limit:
+    if task.limit is not None and np.abs(error).max() > task.limit:
         return False
+    return _size(task, error) <= task.bound * (1 + 1e-9)
+
+
+def _size(task: Task, error: np.ndarray) -> float:
+    """The task's metric of a table of errors [2^bits, 2^bits], row = activation."""
+    operands, error = task.operands, error.astype(np.float64)
+    if task.metric == "mae":
+        return _mean(np.abs(error), operands)
     if task.metric == "mse":
-        size = size**2
-    for axis, shares in ((0, operands.activations), (0, operands.weights)):
-        size = np.average(size, axis=axis, weights=shares)
-    return bool(size <= task.bound)
+        return _mean(error**2, operands)
+    means = np.average(error, axis=0, weights=operands.activations)
+    return float(np.sqrt(_mean((error - means) ** 2, operands)))
+
+
+def _mean(size: np.ndarray, operands: Operands) -> float:
+    """Mean over operand pairs, weights rounded as evolution has them."""
+    weights = operands.weights
+    levels = None if weights is None else weight_levels(np.array(weights), operands.weight_bits)
+    over_weights = np.average(size, axis=0, weights=operands.activations)
+    return float(np.average(over_weights, weights=levels))

@@ -113,8 +113,7 @@ def problem(
 
     levels = np.ones(256, dtype=np.int64)
     if weights is not None:
-        full = (1 << weight_bits) - 1
-        levels = np.rint(np.asarray(weights)[_CODES % side] / np.max(weights) * full).astype(int)
+        levels = weight_levels(weights, weight_bits)[_CODES % side]
     depth = int(levels.max()).bit_length()
     if products is None:
         values = operand_values(signed=signed, bits=bits)[:side].astype(np.int64)
@@ -130,6 +129,12 @@ def problem(
         exact=_bit_rows(wanted, 2 * bits),
         operands=np.concatenate([_bit_rows(first, bits), _bit_rows(second, bits)]),
     )
+
+
+def weight_levels(weights: NDArray[np.float64], weight_bits: int) -> NDArray[np.int64]:
+    """Shares of weight codes as whole numbers up to 2^weight_bits - 1, as problems have them."""
+    full = (1 << weight_bits) - 1
+    return np.rint(np.asarray(weights) / np.max(weights) * full).astype(np.int64)
 
 
 def _spread(bits: int, seed: int) -> NDArray[np.int64]:

@@ -156,6 +156,35 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert again <= cost
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_spread_is_bounded_whatever_the_mean(signed: bool, tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    activations, weights = generator.random(16) ** 3, generator.random(16)
+    operands = Operands(4, signed, tuple(activations), tuple(weights))
+    task = Task(operands, "spread", 3.0)
+    found = run_campaign([task], tmp_path, rounds=3, options=Options(evaluations=8000))
+    levels = np.rint(weights / weights.max() * 63)
+    for entry in found:
+        error = errors(entry.netlist, 4, signed=signed)
+        means = np.average(error, axis=0, weights=activations)
+        square = np.average((error - means) ** 2, axis=0, weights=activations)
+        assert entry.error == pytest.approx(np.sqrt(np.average(square, weights=levels)))
+        assert entry.error <= task.bound
+    costs = [entry.cost for entry in found]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[-1] < 0.7 * switched_cells(exact_array(4, signed=signed), activations, weights)
+    assert np.abs(np.average(means, weights=levels)) > 0.5  # which a mean square would count
+
+
+def test_products_to_give_may_be_others() -> None:
+    """A circuit that is off by what is wanted of it has no error."""
+    start = without_partial_products(NARROW, (1, 0, 3))
+    wanted = product_table(start, signed=False)[:16, :16].astype(np.int64)
+    pairs = problem(4, signed=False, products=wanted)
+    outcome = evolve_circuit(start, pairs, bound=0.0, options=Options(evaluations=3000))
+    assert np.array_equal(product_table(outcome.netlist, signed=False)[:16, :16], wanted)
+
+
 def test_workers_find_the_same(tmp_path: Path) -> None:
     assert campaign(tmp_path / "two", 1, workers=2) == campaign(tmp_path / "one", 1)
 
