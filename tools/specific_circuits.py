@@ -6,6 +6,8 @@ bounded and by which distribution:
 
 `square`: the mean square under the activations, all weights alike, as tuning may move weights to any
     code; at most the square of the general circuit's spread.
+`tuned`: what is left of the error when every weight is also replaced by the code that stands for it
+    best, under the activations and, half, the weights.
 `spread`: the spread under the activations, all weights alike.
 `joint`: the spread under the activations and the weights.
 `mean`: the mean error under the activations and the weights (the weighted mean error distance of
@@ -24,7 +26,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alwann_c.targets import Multiplier, exact_products, load_builtin_library
+from alwann_c.targets import Multiplier, load_builtin_library
 from alwann_c.targets.evolve.campaign import (
     STATE_FILE,
     Metric,
@@ -33,6 +35,7 @@ from alwann_c.targets.evolve.campaign import (
     Task,
     load_found,
     run_campaign,
+    size_of,
 )
 from alwann_c.targets.evolve.search import Options
 from alwann_c.targets.netlist import Netlist
@@ -42,26 +45,26 @@ POWERS = (0.10, 0.85)
 """Circuits of the library between these powers, relative to the exact one, are taken up."""
 EVERY = 3
 """A circuit is evolved for every third of them."""
-FLOOR = {"activations": 0.01, "weights": 0.1}
-"""Part of the operands taken as spread over all codes: what calibration has not seen may come, and
-tuning moves weights."""
+FLOOR = 0.01
+"""Part of the activations taken as spread over all codes: what calibration has not seen may come."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """What is bounded, whether the distribution of the weights counts, and the effort."""
+    """What is bounded, how much the distribution of the weights counts (0: all alike), the effort."""
 
     metric: Metric
-    weights: bool
+    weights: float
     evaluations: int
     rounds: int
 
 
 WAYS = {
-    "square": Way("mse", False, 200_000, 10),
-    "spread": Way("spread", False, 200_000, 10),
-    "joint": Way("spread", True, 100_000, 6),
-    "mean": Way("mae", True, 100_000, 6),
+    "tuned": Way("tuned", 0.6, 200_000, 8),
+    "square": Way("mse", 0.0, 200_000, 10),
+    "spread": Way("spread", 0.0, 100_000, 6),
+    "joint": Way("spread", 0.9, 100_000, 6),
+    "mean": Way("mae", 0.9, 100_000, 6),
 }
 GENERAL = "general"
 
@@ -91,27 +94,19 @@ def shares_of(state: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def operands_of(state: Path, way: Way) -> Operands:
     """What is evolved for: the measured distribution, no code left out."""
     activations, weights = shares_of(state)
-    floor = FLOOR["activations"]
-    spread = tuple(((1 - floor) * activations + floor / 256).tolist())
+    spread = tuple(((1 - FLOOR) * activations + FLOOR / 256).tolist())
     if not way.weights:
         return Operands(activations=spread)
-    floor = FLOOR["weights"]
-    return Operands(
-        activations=spread, weights=tuple(((1 - floor) * weights + floor / 256).tolist())
-    )
+    mixed = way.weights * weights + (1 - way.weights) / 256
+    return Operands(activations=spread, weights=tuple(mixed.tolist()))
 
 
 def bound_of(multiplier: Multiplier, operands: Operands, metric: Metric) -> float:
     """The general circuit's error as the task bounds it."""
-    error = (multiplier.table - exact_products(False)).astype(np.float64)
-    activations = np.array(operands.activations)
-    activations /= activations.sum()
-    if metric == "mae":
-        by_weight = activations @ np.abs(error)
-    else:
-        by_weight = activations @ (error - activations @ error) ** 2
-    size = float(np.average(by_weight, weights=operands.weights))
-    return size**0.5 if metric == "spread" else size
+    measured = size_of(
+        Task(operands, "spread" if metric == "mse" else metric, 0.0), multiplier.table
+    )
+    return measured**2 if metric == "mse" else measured
 
 
 def tasks(state: Path, way: Way) -> list[Task]:

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alwann_c.atomic import write_text
 from alwann_c.errors import InputError
 from alwann_c.targets.arrays import truncated_arrays
+from alwann_c.targets.evolve.aims import AIMS, SIZES, Weighting
 from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem, weight_levels
 from alwann_c.targets.evolve.search import Options, Outcome, evolve_circuit
 from alwann_c.targets.gate_model import switched_cells
-from alwann_c.targets.multiplier import exact_products
+from alwann_c.targets.multiplier import exact_products, operand_values
 from alwann_c.targets.netlist import Netlist, product_table
 from alwann_c.targets.netlist_text import netlist_from_text, netlist_to_text
 from alwann_c.untrusted import read_json
@@ -32,9 +32,8 @@ Shares = tuple[float, ...] | None
 VERSION = 1
 
 
-Metric = Literal["mae", "mse", "spread"]
-"""Mean error, mean square error, and the RMS error once the mean error of every weight code is taken
-out: what is left of an error when biases are corrected."""
+Metric = Literal["mae", "mse", "spread", "tuned"]
+"""Mean error, mean square error, and errors that compensation leaves (see `aims`)."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +200,8 @@ def _run(job: Job) -> Found | None:
         return None
     drawn = int(np.random.SeedSequence([seed, index, turn]).generate_state(1)[0])
     options = replace(options, spare=max(options.spare, len(start.gates) // 4))
-    if task.metric == "spread":
-        outcome = _less_power_at_equal_spread(task, start, options, drawn)
+    if task.metric == "spread" or task.metric == "tuned":
+        outcome = _towards_an_aim(task, start, options, drawn)
     else:
         outcome = evolve_circuit(
             start,
@@ -219,45 +218,54 @@ def _run(job: Job) -> Found | None:
     )  # fmt: skip
 
 
-def _less_power_at_equal_spread(task: Task, start: Netlist, options: Options, seed: int) -> Outcome:
-    """Evolves for products that are off as the start's are on average, weight by weight.
-
-    The mean square error from those is the spread's square as long as the means stay; every round
-    starts from the means of what the one before has found.
-    """
+def _towards_an_aim(task: Task, start: Netlist, options: Options, seed: int) -> Outcome:
+    """Evolves for the wanted products that follow from the start, see `aims`; the start itself where
+    what was found breaks the bound nevertheless."""
     operands = task.operands
-    form = operands.bits, operands.signed
-    side = 1 << operands.bits
-    means = np.average(_error(start, *form), axis=0, weights=operands.activations)
-    lowest = -(side * side) // 2 if operands.signed else 0
-    exact = exact_products(operands.signed, operands.bits)[:side, :side]
-    shifted = (exact + np.rint(means)).clip(lowest, lowest + side * side - 1)
-    products: NDArray[np.int64] = shifted.astype(np.int64)
-    table = product_table(start, signed=operands.signed)[:side, :side]
-    outcome = evolve_circuit(
-        start,
-        _problem_of(operands, task.limit is not None, products),
-        metric="mse",
-        bound=max(task.bound**2, _mean((table - products) ** 2.0, operands)),
-        limit=None,
-        options=options,
-        seed=seed,
+    bits, signed = operands.bits, operands.signed
+    side = 1 << bits
+    table = product_table(start, signed=signed)[:side, :side].astype(np.float64)
+    shares = _weighting(operands)
+    aim = AIMS[task.metric](table, shares)
+    lowest = -(side * side) // 2 if signed else 0
+    products = np.rint(aim.products).clip(lowest, lowest + side * side - 1)
+    levels = weight_levels(aim.weights, operands.weight_bits)
+    now = float(np.average(shares.activations @ (table - products) ** 2, weights=levels))
+    room = (task.bound / max(SIZES[task.metric](table, shares), 1e-9)) ** 2
+    pairs = problem(
+        bits,
+        signed=signed,
+        activations=shares.activations,
+        weights=aim.weights,
+        weight_bits=operands.weight_bits,
+        every_pair=False,
+        products=products.astype(np.int64),
     )
-    error = _size(task, _error(outcome.netlist, *form))
-    if _keeps(task, _error(outcome.netlist, *form)):
-        return replace(outcome, error=error)
-    kept = _size(task, _error(start, *form))  # means rounded to whole numbers tipped the balance
+    for allowed in (max(room, 1.0), 1.0):
+        outcome = evolve_circuit(
+            start, pairs, metric="mse", bound=allowed * now, options=options, seed=seed
+        )
+        error = _error(outcome.netlist, bits, signed)
+        if _keeps(task, error):
+            cost = _power(outcome.netlist, operands)
+            return replace(outcome, error=_size(task, error), cost=cost)
+    kept = _size(task, _error(start, bits, signed))
     return replace(outcome, netlist=start, error=kept, cost=_power(start, operands))
+
+
+def _weighting(operands: Operands) -> Weighting:
+    side = 1 << operands.bits
+    even = np.ones(side)
+    activations = even if operands.activations is None else np.array(operands.activations)
+    weights = even
+    if operands.weights is not None:
+        weights = weight_levels(np.array(operands.weights), operands.weight_bits).astype(float)
+    values = operand_values(signed=operands.signed, bits=operands.bits)[:side].astype(np.float64)
+    return Weighting(values, activations / activations.sum(), weights / weights.sum())
 
 
 @lru_cache(maxsize=4)
 def _problem(operands: Operands, every_pair: bool) -> Problem:
-    return _problem_of(operands, every_pair)
-
-
-def _problem_of(
-    operands: Operands, every_pair: bool, products: NDArray[np.int64] | None = None
-) -> Problem:
     return problem(
         operands.bits,
         signed=operands.signed,
@@ -265,7 +273,6 @@ def _problem_of(
         weights=None if operands.weights is None else np.array(operands.weights),
         weight_bits=operands.weight_bits,
         every_pair=every_pair,
-        products=products,
     )
 
 
@@ -302,20 +309,16 @@ def _keeps(task: Task, error: np.ndarray) -> bool:
     return _size(task, error) <= task.bound * (1 + 1e-9)
 
 
+def size_of(task: Task, table: np.ndarray) -> float:
+    """The task's metric of a product table [2^bits, 2^bits], row = activation."""
+    side = 1 << task.operands.bits
+    exact = exact_products(task.operands.signed, task.operands.bits)
+    return _size(task, (table - exact)[:side, :side])
+
+
 def _size(task: Task, error: np.ndarray) -> float:
-    """The task's metric of a table of errors [2^bits, 2^bits], row = activation."""
-    operands, error = task.operands, error.astype(np.float64)
-    if task.metric == "mae":
-        return _mean(np.abs(error), operands)
-    if task.metric == "mse":
-        return _mean(error**2, operands)
-    means = np.average(error, axis=0, weights=operands.activations)
-    return float(np.sqrt(_mean((error - means) ** 2, operands)))
-
-
-def _mean(size: np.ndarray, operands: Operands) -> float:
-    """Mean over operand pairs, weights rounded as evolution has them."""
-    weights = operands.weights
-    levels = None if weights is None else weight_levels(np.array(weights), operands.weight_bits)
-    over_weights = np.average(size, axis=0, weights=operands.activations)
-    return float(np.average(over_weights, weights=levels))
+    shares, error = _weighting(task.operands), error.astype(np.float64)
+    if task.metric in SIZES:
+        return SIZES[task.metric](error + np.outer(shares.values, shares.values), shares)
+    size = np.abs(error) if task.metric == "mae" else error**2
+    return float(shares.activations @ size @ shares.weights)
