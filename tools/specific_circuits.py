@@ -60,11 +60,11 @@ class Way:
 
 
 WAYS = {
-    "tuned": Way("tuned", 0.6, 200_000, 8),
-    "square": Way("mse", 0.0, 200_000, 10),
-    "spread": Way("spread", 0.0, 100_000, 6),
-    "joint": Way("spread", 0.9, 100_000, 6),
-    "mean": Way("mae", 0.9, 100_000, 6),
+    "tuned": Way("tuned", 0.6, 200_000, 2),
+    "square": Way("mse", 0.0, 40_000, 10),
+    "spread": Way("spread", 0.0, 100_000, 3),
+    "joint": Way("spread", 0.9, 100_000, 3),
+    "mean": Way("mae", 0.9, 100_000, 3),
 }
 GENERAL = "general"
 
