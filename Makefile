@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types docs fuzz soak bench test-exporters test-netlists test-gpu bench-gpu reproduce clean
+.PHONY: help demo test test-slow lint types docs fuzz soak bench test-exporters test-netlists test-gpu bench-gpu gpu-tables bench-evolution reproduce clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -63,6 +63,14 @@ test-gpu: $(STAMP) ## GPU kernels through PoCL and nvcc, and on a GPU where ther
 
 bench-gpu: $(STAMP) ## GPU kernels timed on this machine's NVIDIA GPU
 	@$(BIN)/python tools/bench_gpu.py
+
+bench-evolution: $(STAMP) ## evaluations a second of the evolution of multipliers
+	$(BIN)/python -m pip install --quiet -e '.[evolve]'
+	$(BIN)/python tools/bench_evolution.py
+
+gpu-tables: $(STAMP) ## registers, occupancy and bounds of docs/gpu.md (needs nvcc, no GPU)
+	$(BIN)/python -m pip install --quiet -e '.[gpu]'
+	$(BIN)/python tools/gpu_resources.py
 
 reproduce: $(STAMP) ## the tables of the README (needs ../shared; takes an hour)
 	$(BIN)/python tools/reproduce.py

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from command_line import Compiled, only_json
 from command_line import alwann_c as alwann_c_command
 from tiny import Case, make_target, random_multiplier
 
@@ -23,11 +24,15 @@ from alwann_c.accelerator import place
 from alwann_c.builder import build, make_plan, write_module
 from alwann_c.codegen.device import resolve_device, why_not_here
 from alwann_c.compensation import Compensator, bound
+from alwann_c.dataset import load_dataset
 from alwann_c.deploy import Manifest, load_module, output_hash, seal
 from alwann_c.errors import InputError
+from alwann_c.evaluation import network_outputs
 from alwann_c.ir.interpret import interpret
 from alwann_c.ir.rewrite import apply
+from alwann_c.libraries import open_libraries
 from alwann_c.passes.approximate import Approximate
+from alwann_c.plan import load_plan
 from alwann_c.targets import Assignment, Library, Multiplier, exact_products
 
 EXACT = Multiplier("exact", exact_products(False), power_mw=1.0)
@@ -88,6 +93,27 @@ def test_fresh_process_is_bit_identical(deployed: Deployed, small: Case, tmp_pat
         "accuracy": accuracy,
         "output": str(out),
     }
+
+
+@pytest.mark.parametrize(
+    ("data", "field"), [("search", "accuracy"), ("calibration", "test_accuracy")]
+)
+def test_run_gives_what_the_report_quotes(
+    compiled: Compiled, small: Case, tmp_path: Path, data: str, field: str
+) -> None:
+    """Outputs of the module are those of the evaluation, on the search and on the test data."""
+    images, out = load_dataset(getattr(small, data).path), tmp_path / "out.npy"
+    plan = load_plan(compiled.folder / "plan.json")
+    chosen = plan.approximations(small.quantized, open_libraries(()))
+    assert any(layer.multiplier != "mul8u_exact" for layer in plan.layers)
+    operands = {name: bound(layer) for name, layer in chosen.items()}
+    evaluated, _ = network_outputs(small.quantized.network, images, operands)
+    command = ["run", compiled.folder, "--data", images.path, "-o", out, "--json"]
+    said = only_json(alwann_c_command(*command))
+    np.testing.assert_array_equal(np.load(out), evaluated)
+    assert said["accuracy"] == compiled.data["selected"][field]
+    front = json.loads((compiled.folder / "front.json").read_text(encoding="utf-8"))
+    assert said["accuracy"] == front["front"][front["selected"]][field]
 
 
 def test_equals_the_reference(deployed: Deployed, small: Case) -> None:

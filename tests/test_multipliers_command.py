@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from command_line import alwann_c, only_json
+from simulate_library import simulate_netlist
 from tiny import Case
 
 from alwann_c.dataset import load_dataset
@@ -14,12 +16,17 @@ from alwann_c.errors import InputError
 from alwann_c.model import load
 from alwann_c.operand_shares import measure_operands
 from alwann_c.quantized import quantize
+from alwann_c.rtl.simulate import simulators
 from alwann_c.targets import Multiplier, exact_products, load_builtin_library, load_library
 from alwann_c.targets.arrays import exact_array
 from alwann_c.targets.characterise import characterise, circuit_of, under_operands
 from alwann_c.targets.gate_model import estimate
 from alwann_c.targets.inverters import fuse_inverters
 from alwann_c.targets.netlist import Gate, Netlist, product_table
+
+needs_simulator = pytest.mark.skipif(
+    not simulators(), reason="needs iverilog or verilator (Debian packages)"
+)
 
 
 def test_characterisation_of_a_known_error() -> None:
@@ -138,6 +145,29 @@ def test_import_command(tmp_path: Path) -> None:
     (tmp_path / "f.c").write_text("int f(int a, int b) { return a * b; }", encoding="utf-8")
     assert "--allow-c" in refused("import", tmp_path / "f.c", "-o", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@needs_simulator
+@pytest.mark.parametrize(("bits", "signed"), [(8, False), (5, True), (2, False)])
+def test_evolved_and_imported_circuits_in_simulation(
+    bits: int, signed: bool, tmp_path: Path
+) -> None:
+    """Their Verilog, as written and as imported from what was written, over all pairs."""
+    pytest.importorskip("numba", reason="needs the package numba (extra `evolve`)")
+    bound = {8: 90, 5: 4, 2: 0.4}[bits]
+    command = ["multipliers", "evolve", "--bits", bits, *(["--signed"] if signed else [])]
+    command += ["--bounds", bound, "--evaluations", 2000, "--rounds", 1, "-o", tmp_path / "l"]
+    assert alwann_c(*command).code == 0
+    again = ["multipliers", "import", tmp_path / "l", "--bits", bits, "-o", tmp_path / "imported"]
+    assert alwann_c(*again).code == 0
+    for folder in ("l", "imported"):
+        circuits = [m for m in load_library(tmp_path / folder) if m.netlist is not None]
+        assert any(not m.is_exact for m in circuits)
+        for multiplier in circuits:
+            assert simulate_netlist(multiplier) == f"PASS: {4**bits} products"
+    wrong = dataclasses.replace(circuits[-1], table=circuits[-1].table ^ 1)
+    with pytest.raises(InputError, match="products differ from the table"):
+        simulate_netlist(wrong)
 
 
 def test_evolve_command(tmp_path: Path) -> None:

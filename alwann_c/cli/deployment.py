@@ -88,6 +88,10 @@ def export_rtl(arguments: Any, console: Console) -> int:
     for name, source in sources.items():
         if source is None:
             raise InputError(f"{path}: no {MANIFEST} beside it names the {name}; give --{name}")
+        if getattr(arguments, name) is None and not Path(source).is_file():
+            raise InputError(
+                f"{path.parent / MANIFEST}: {name}: there is no {source} here; give --{name}"
+            )
     data = load_dataset(arguments.data or sources["calibration"])
     chosen = arguments.images or [0]
     if max(chosen) >= len(data):

@@ -95,8 +95,9 @@ def add_multipliers(
     )
     evolve.add_argument("--signed", action="store_true", help="two's complement operands")
     evolve.add_argument(
-        "--error", choices=("mae", "mse", "wce"), default="mae",
-        help="what is bounded: mean |e|, mean e^2, largest |e| (default mae)",
+        "--error", choices=("mae", "mse", "spread", "tuned", "wce"), default="mae",
+        help="what is bounded: mean |e|, mean e^2, RMS of e less its mean of every weight code,"
+        " the same with the best code for every weight, largest |e| (default mae)",
     )  # fmt: skip
     evolve.add_argument(
         "--bounds", type=bounds, metavar="LIST", help="bounds, one circuit each: 0.5,10,200"

@@ -23,7 +23,7 @@ THREADS = 128
 WARP = 32
 PIXELS = 128
 """Output pixels of a block."""
-_WARP_PIXELS = PIXELS * WARP // THREADS
+WARP_PIXELS = PIXELS * WARP // THREADS
 SLACK = 4
 """Words by which a line of shared memory is longer than what it holds."""
 _OUTSIDE = -(1 << 14) << 16
@@ -85,7 +85,7 @@ class _Block:
                 emit.store(table, at, self.operands.inputs["lefts"][at])
         self._corners(corners)
         unit = self.unit
-        tiles = (_WARP_PIXELS // unit.rows, columns // COLUMNS)
+        tiles = (WARP_PIXELS // unit.rows, columns // COLUMNS)
         totals = emit.local(tiles[0] * tiles[1] * unit.totals, "int32")
         with emit.unrolled(tiles[0] * tiles[1] * unit.totals) as index:
             emit.store(totals, index, T.int32(0))
@@ -154,7 +154,7 @@ class _Block:
         """Every tile of the warp, all taps and terms of a chunk."""
         unit, line = self.unit, self.line
         group, member = self._lane()
-        warp = emit.named(self.thread // WARP * _WARP_PIXELS)
+        warp = emit.named(self.thread // WARP * WARP_PIXELS)
         left = emit.local(tiles[0] * unit.lefts, "int32")
         right = emit.local(unit.rights, "int32")
         with emit.serial(self.form.words // unit.words) as step:
@@ -181,7 +181,7 @@ class _Block:
         unit, operands = self.unit, self.operands
         group, member = self._lane()
         channels = emit.named(self.side * (tiles[1] * COLUMNS))
-        start = emit.named(self.first + self.thread // WARP * _WARP_PIXELS)
+        start = emit.named(self.first + self.thread // WARP * WARP_PIXELS)
         with emit.unrolled(tiles[0]) as m, emit.unrolled(tiles[1]) as n:
             for index in range(unit.totals):
                 row, column = unit.total(index, group, member)

@@ -11,16 +11,18 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from alwann_c.atomic import write_text
 from alwann_c.errors import InputError
 from alwann_c.targets.arrays import truncated_arrays
-from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem
-from alwann_c.targets.evolve.search import Metric, Options, evolve_circuit
+from alwann_c.targets.evolve.aims import AIMS, SIZES, Weighting
+from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem, weight_levels
+from alwann_c.targets.evolve.search import Options, Outcome, evolve_circuit
 from alwann_c.targets.gate_model import switched_cells
-from alwann_c.targets.multiplier import exact_products
+from alwann_c.targets.multiplier import exact_products, operand_values
 from alwann_c.targets.netlist import Netlist, product_table
 from alwann_c.targets.netlist_text import netlist_from_text, netlist_to_text
 from alwann_c.untrusted import read_json
@@ -30,9 +32,15 @@ Shares = tuple[float, ...] | None
 VERSION = 1
 
 
+Metric = Literal["mae", "mse", "spread", "tuned"]
+"""Mean error, mean square error, and errors that compensation leaves (see `aims`)."""
+
+
 @dataclass(frozen=True)
 class Operands:
-    """Format and distribution of the operands; shares of the 2^bits codes, None for all alike."""
+    """Format and distribution of the operands; shares of the 2^bits codes, None for all alike.
+
+    Weights count as rounded to `weight_bits` bits (see `problem`)."""
 
     bits: int = 8
     signed: bool = False
@@ -190,21 +198,70 @@ def _run(job: Job) -> Found | None:
     task, start, index, turn, options, seed, deadline = job
     if deadline is not None and time.monotonic() > deadline:
         return None
-    drawn = np.random.SeedSequence([seed, index, turn]).generate_state(1)[0]
-    spare = max(options.spare, len(start.gates) // 4)
-    outcome = evolve_circuit(
-        start,
-        _problem(task.operands, task.limit is not None),
-        metric=task.metric,
-        bound=task.bound,
-        limit=task.limit,
-        options=replace(options, spare=spare),
-        seed=int(drawn),
-    )
+    drawn = int(np.random.SeedSequence([seed, index, turn]).generate_state(1)[0])
+    options = replace(options, spare=max(options.spare, len(start.gates) // 4))
+    if task.metric == "spread" or task.metric == "tuned":
+        outcome = _towards_an_aim(task, start, options, drawn)
+    else:
+        outcome = evolve_circuit(
+            start,
+            _problem(task.operands, task.limit is not None),
+            metric=task.metric,
+            bound=task.bound,
+            limit=task.limit,
+            options=options,
+            seed=drawn,
+        )
     return Found(
         index, turn, outcome.netlist, outcome.error, outcome.cost,
         outcome.evaluations, outcome.seconds,
     )  # fmt: skip
+
+
+def _towards_an_aim(task: Task, start: Netlist, options: Options, seed: int) -> Outcome:
+    """Evolves for the wanted products that follow from the start, see `aims`; the start itself where
+    what was found breaks the bound nevertheless."""
+    operands = task.operands
+    bits, signed = operands.bits, operands.signed
+    side = 1 << bits
+    table = product_table(start, signed=signed)[:side, :side].astype(np.float64)
+    shares = _weighting(operands)
+    aim = AIMS[task.metric](table, shares)
+    lowest = -(side * side) // 2 if signed else 0
+    products = np.rint(aim.products).clip(lowest, lowest + side * side - 1)
+    levels = weight_levels(aim.weights, operands.weight_bits)
+    now = float(np.average(shares.activations @ (table - products) ** 2, weights=levels))
+    room = (task.bound / max(SIZES[task.metric](table, shares), 1e-9)) ** 2
+    pairs = problem(
+        bits,
+        signed=signed,
+        activations=shares.activations,
+        weights=aim.weights,
+        weight_bits=operands.weight_bits,
+        every_pair=False,
+        products=products.astype(np.int64),
+    )
+    for allowed in (max(room, 1.0), 1.0):
+        outcome = evolve_circuit(
+            start, pairs, metric="mse", bound=allowed * now, options=options, seed=seed
+        )
+        error = _error(outcome.netlist, bits, signed)
+        if _keeps(task, error):
+            cost = _power(outcome.netlist, operands)
+            return replace(outcome, error=_size(task, error), cost=cost)
+    kept = _size(task, _error(start, bits, signed))
+    return replace(outcome, netlist=start, error=kept, cost=_power(start, operands))
+
+
+def _weighting(operands: Operands) -> Weighting:
+    side = 1 << operands.bits
+    even = np.ones(side)
+    activations = even if operands.activations is None else np.array(operands.activations)
+    weights = even
+    if operands.weights is not None:
+        weights = weight_levels(np.array(operands.weights), operands.weight_bits).astype(float)
+    values = operand_values(signed=operands.signed, bits=operands.bits)[:side].astype(np.float64)
+    return Weighting(values, activations / activations.sum(), weights / weights.sum())
 
 
 @lru_cache(maxsize=4)
@@ -247,12 +304,21 @@ def _error(netlist: Netlist, bits: int, signed: bool) -> np.ndarray:
 
 
 def _keeps(task: Task, error: np.ndarray) -> bool:
-    operands = task.operands
-    size = np.abs(error.astype(np.float64))
-    if task.limit is not None and size.max() > task.limit:
+    if task.limit is not None and np.abs(error).max() > task.limit:
         return False
-    if task.metric == "mse":
-        size = size**2
-    for axis, shares in ((0, operands.activations), (0, operands.weights)):
-        size = np.average(size, axis=axis, weights=shares)
-    return bool(size <= task.bound)
+    return _size(task, error) <= task.bound * (1 + 1e-9)
+
+
+def size_of(task: Task, table: np.ndarray) -> float:
+    """The task's metric of a product table [2^bits, 2^bits], row = activation."""
+    side = 1 << task.operands.bits
+    exact = exact_products(task.operands.signed, task.operands.bits)
+    return _size(task, (table - exact)[:side, :side])
+
+
+def _size(task: Task, error: np.ndarray) -> float:
+    shares, error = _weighting(task.operands), error.astype(np.float64)
+    if task.metric in SIZES:
+        return SIZES[task.metric](error + np.outer(shares.values, shares.values), shares)
+    size = np.abs(error) if task.metric == "mae" else error**2
+    return float(shares.activations @ size @ shares.weights)

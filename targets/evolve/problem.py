@@ -84,9 +84,13 @@ def problem(
     weights: NDArray[np.float64] | None = None,
     weight_bits: int = WEIGHT_BITS,
     every_pair: bool = True,
+    products: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> Problem:
     """The operand pairs of `bits`-bit multiplication, equally likely unless told otherwise.
+
+    `products` [2^bits, 2^bits], row = activation code: what the circuit shall give, the exact
+    products if None.
 
     `activations` and `weights` are shares of the codes 0 .. 2^bits - 1 (any scale), taken as
     independent; the weights' are rounded to `weight_bits` bits, which evaluation time grows with.
@@ -109,11 +113,12 @@ def problem(
 
     levels = np.ones(256, dtype=np.int64)
     if weights is not None:
-        full = (1 << weight_bits) - 1
-        levels = np.rint(np.asarray(weights)[_CODES % side] / np.max(weights) * full).astype(int)
+        levels = weight_levels(weights, weight_bits)[_CODES % side]
     depth = int(levels.max()).bit_length()
-    values = operand_values(signed=signed, bits=bits).astype(np.int64)
-    products = values[order][:, None] * values[_CODES][None, :]
+    if products is None:
+        values = operand_values(signed=signed, bits=bits)[:side].astype(np.int64)
+        products = np.outer(values, values)
+    wanted = products[order][:, _CODES % side]
     first = np.repeat(order[:, None], 256, axis=1)
     second = np.repeat(_CODES[None, :] % side, rows, axis=0)
     return Problem(
@@ -121,9 +126,15 @@ def problem(
         signed=signed,
         weights=np.repeat(share / levels.sum(), words_each).reshape(-1, LANES),
         planes=_bit_rows(np.repeat(levels[None, :], rows, axis=0), depth),
-        exact=_bit_rows(products, 2 * bits),
+        exact=_bit_rows(wanted, 2 * bits),
         operands=np.concatenate([_bit_rows(first, bits), _bit_rows(second, bits)]),
     )
+
+
+def weight_levels(weights: NDArray[np.float64], weight_bits: int) -> NDArray[np.int64]:
+    """Shares of weight codes as whole numbers up to 2^weight_bits - 1, as problems have them."""
+    full = (1 << weight_bits) - 1
+    return np.rint(np.asarray(weights) / np.max(weights) * full).astype(np.int64)
 
 
 def _spread(bits: int, seed: int) -> NDArray[np.int64]:

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import struct
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import tvm
+from gpu_resources import (
+    KERNELS,
+    SHARED,
+    cuobjdump,
+    dump,
+    matrix_rate,
+    panel_rate,
+    resources,
+    source_of,
+    wavefronts,
+)
 from tiny import Case
 
 from alwann_c.builder import build
-from alwann_c.codegen import gpu
 from alwann_c.codegen.build import SOURCES, check_tools, device_source, write_source
 from alwann_c.codegen.device import resolve_device, why_not_here
 from alwann_c.codegen.gpu import units
 from alwann_c.codegen.gpu.cuda_binary import compile_cuda, with_binaries
-from alwann_c.codegen.gpu.matrix_conv import SLACK, shared_bytes
+from alwann_c.codegen.gpu.matrix_conv import SLACK
 from alwann_c.codegen.gpu.matrix_operands import MatrixForm
 from alwann_c.errors import InputError
-from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
-from alwann_c.targets import exact_products
 
-CODE = Quantization(0.01, 3)
-FUSED = Epilogue("relu", residual="codes", residual_code=CODE, output=CODE)
-SPEC = ConvSpec(32, 32, 64, 64, kernel=(3, 3), padding=(1, 1, 1, 1), zero_point=128, epilogue=FUSED)
-REGISTERS, SHARED = 65536, {"sm_75": 64 << 10, "sm_80": 163 << 10, "sm_90": 227 << 10}
 FATBIN = b"\x50\xed\x55\xba"
 """How a fat binary begins; 8 bytes further its size without the 16 bytes of this header."""
-
-
-def cuobjdump() -> str | None:
-    """From PATH, or from the wheel nvidia-cuda-cuobjdump."""
-    spec = importlib.util.find_spec("nvidia")
-    folders = list(spec.submodule_search_locations or []) if spec is not None else []
-    found = [path for folder in folders for path in Path(folder).glob("*/bin/cuobjdump")]
-    return shutil.which("cuobjdump") or (str(found[0]) if found else None)
 
 
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="needs nvcc")
@@ -49,34 +40,6 @@ needs_cuobjdump = pytest.mark.skipif(cuobjdump() is None, reason="needs cuobjdum
 needs_gpu = pytest.mark.skipif(
     why_not_here(resolve_device("cuda")) is not None, reason="needs an NVIDIA GPU"
 )
-
-
-def matrix_kernel(arch: str, terms: int) -> Any:
-    """The layer on the exact table, or on one of three terms."""
-    table = exact_products(False).astype(np.int32)
-    for bit in range(terms - 1):
-        table -= np.outer(np.arange(256) & (3 << bit), np.arange(256) >> bit & 5).astype(np.int32)
-    weight = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64)).astype(np.uint8)
-    zeros = np.full(64, 128, np.int32)
-    made = gpu.matrix_operands(SPEC, weight, table, zeros, zeros)
-    assert made is not None
-    assert made.form.terms == terms
-    unit = gpu.matrix_unit("cuda", arch)
-    return gpu.matrix_primfunc(SPEC, made.form, "cuda", unit), shared_bytes(SPEC, made.form)
-
-
-def panel_kernel(_arch: str) -> Any:
-    """The layer on product panels."""
-    tiles = gpu.tiles_of(SPEC)
-    assert tiles is not None
-    return gpu.conv2d_primfunc(SPEC, tiles, "cuda"), tiles.shared_bytes
-
-
-KERNELS: dict[str, tuple[Callable[[str], Any], int]] = {
-    "panels": (panel_kernel, 512),
-    "1 term": (lambda arch: matrix_kernel(arch, 1), 128),
-    "3 terms": (lambda arch: matrix_kernel(arch, 3), 128),
-}
 
 
 @pytest.mark.parametrize("terms", range(1, 7))
@@ -87,16 +50,8 @@ def test_reads_of_shared_memory_have_no_conflicts(unit: units.MatrixUnit, terms:
     registers = [(unit.left, i) for i in range(unit.lefts)]
     registers += [(unit.right, i) for i in range(unit.rights)]
     for place, index in registers:
-        words = set()
-        for lane in range(32):
-            row, word = (int(part) for part in place(index, lane // 4, lane % 4))
-            words.add(row * line + word)
-        assert len({word % 32 for word in words}) == len(words)
-
-
-def dump(what: str, file: Path) -> str:
-    command = [str(cuobjdump()), what, str(file)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        at = [place(index, lane // 4, lane % 4) for lane in range(32)]
+        assert wavefronts(int(row) * line + int(word) for row, word in at) == 1
 
 
 @needs_nvcc
@@ -106,25 +61,26 @@ def dump(what: str, file: Path) -> str:
 def test_resources(tmp_path: Path, kernel: str, arch: str) -> None:
     make, threads = KERNELS[kernel]
     function, shared = make(arch)
-    library = tvm.compile(tvm.IRModule({"kernel": function}), resolve_device(f"cuda:{arch}"))
-    (source,) = (m.inspect_source() for m in library.mod.imports if m.kind == "cuda")
+    source = source_of(function, arch)
     assert "__fmul_rn" in source
     binary = tmp_path / "kernel.fatbin"
     binary.write_bytes(compile_cuda(source, arch))
-    used = {
-        key: int(value)
-        for key, value in re.findall(r"([A-Z]+):(\d+)", dump("--dump-resource-usage", binary))
-    }
-    assert used["STACK"] == used["LOCAL"] == 0  # the sums stay in registers
-    blocks = min(REGISTERS // (-(-used["REG"] // 8) * 8 * threads), SHARED[arch] // used["SHARED"])
-    assert blocks >= (1 if kernel == "panels" else 2)
-    assert 0.9 * shared < used["SHARED"] <= shared + 1024  # the driver keeps a KiB for itself
+    used = resources(binary, threads, arch)
+    assert used.spilled == 0  # the sums stay in registers
+    assert used.blocks >= (1 if "panels" in kernel else 2)
+    assert 0.9 * shared < used.shared <= shared + 1024  # the driver keeps a KiB for itself
     text = dump("--dump-ptx", binary)
     assert f".target {arch}" in text
     shape = "m8n8k16" if arch == "sm_75" else "m16n8k32"
-    assert (f"mma.sync.aligned.{shape}.row.col.s32.u8.s8.s32" in text) == (kernel != "panels")
+    assert (f"mma.sync.aligned.{shape}.row.col.s32.u8.s8.s32" in text) == ("panels" not in kernel)
     assert ".ftz" not in text
     assert "fma.rn.f32" not in text
+
+
+def test_bounds_that_the_documentation_quotes() -> None:
+    assert panel_rate() == 25.6
+    rates = [matrix_rate(terms) for terms in (1, 3, 6)]
+    np.testing.assert_allclose(rates, [1365.3, 267.7, 133.9], atol=0.1)
 
 
 @needs_nvcc

@@ -169,6 +169,21 @@ def test_bad_input(compiled: Compiled, tmp_path: Path, extra: list[str], message
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["model", "calibration"])
+def test_files_that_the_manifest_names_are_gone(
+    compiled: Compiled, tmp_path: Path, name: str
+) -> None:
+    for file in ("plan.json", "manifest.json"):
+        (tmp_path / file).write_bytes((compiled.folder / file).read_bytes())
+    document = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    (document["model"] if name == "model" else document["data"]["calibration"])["path"] = "gone"
+    (tmp_path / "manifest.json").write_text(json.dumps(document | {"manifest_sha256": ""}))
+    done = alwann_c("export-rtl", tmp_path, "-o", tmp_path / "out")
+    assert done.code == 2
+    last = done.err.splitlines()[-1]
+    assert f"manifest.json: {name}: there is no gone here; give --{name}" in last
+
+
 def test_a_plan_alone_asks_for_the_model(compiled: Compiled, small: Case, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     plan.write_bytes((compiled.folder / "plan.json").read_bytes())

@@ -156,6 +156,53 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
         assert again <= cost
 
 
+def left_by_compensation(metric: str, table: np.ndarray, shares: tuple[np.ndarray, ...]) -> float:
+    """RMS error once means, and for `tuned` the codes too, are chosen weight by weight."""
+    values, activations, weights = shares
+    total = 0.0
+    for u, value in enumerate(values):
+        codes = range(len(values)) if metric == "tuned" else [u]
+        errors = [table[:, code] - value * values for code in codes]
+        variances = [activations @ (e - activations @ e) ** 2 for e in errors]
+        total += weights[u] * min(variances)
+    return float(np.sqrt(total))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("metric", ["spread", "tuned"])
+def test_what_compensation_leaves_is_bounded(
+    metric: Literal["spread", "tuned"], signed: bool, tmp_path: Path
+) -> None:
+    generator = np.random.default_rng(5)
+    activations, weights = generator.random(16) ** 3, generator.random(16)
+    operands = Operands(4, signed, tuple(activations), tuple(weights))
+    task = Task(operands, metric, 3.0)
+    found = run_campaign([task], tmp_path, rounds=4, options=Options(evaluations=8000))
+    values = np.arange(16.0) - (np.arange(16) // 8 * 16 if signed else 0)
+    levels = np.rint(weights / weights.max() * 63)
+    shares = values, activations / activations.sum(), levels / levels.sum()
+    for entry in found:
+        table = product_table(entry.netlist, signed=signed)[:16, :16].astype(np.float64)
+        assert entry.error == pytest.approx(left_by_compensation(metric, table, shares))
+        assert entry.error <= task.bound * (1 + 1e-9)
+        assert entry.cost == switched_cells(entry.netlist, activations, weights)
+    costs = [entry.cost for entry in found]
+    assert costs[-1] <= costs[0] * (1 + 1e-9)
+    assert costs[-1] < 0.7 * switched_cells(exact_array(4, signed=signed), activations, weights)
+    error = table - np.outer(values, values)
+    whole = np.sqrt(shares[1] @ error**2 @ shares[2])
+    assert whole > 1.1 * task.bound  # which a bound on the mean square would not allow
+
+
+def test_products_to_give_may_be_others() -> None:
+    """A circuit that is off by what is wanted of it has no error."""
+    start = without_partial_products(NARROW, (1, 0, 3))
+    wanted = product_table(start, signed=False)[:16, :16].astype(np.int64)
+    pairs = problem(4, signed=False, products=wanted)
+    outcome = evolve_circuit(start, pairs, bound=0.0, options=Options(evaluations=3000))
+    assert np.array_equal(product_table(outcome.netlist, signed=False)[:16, :16], wanted)
+
+
 def test_workers_find_the_same(tmp_path: Path) -> None:
     assert campaign(tmp_path / "two", 1, workers=2) == campaign(tmp_path / "one", 1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulate_library import simulate_netlist
 
 from alwann_c.rtl.multipliers import write_multiplier
 from alwann_c.rtl.simulate import simulate, simulators
@@ -15,6 +16,9 @@ from alwann_c.targets.gate_model import estimate
 from alwann_c.targets.netlist import product_table
 from alwann_c.targets.verilog_reader import read_netlist_file
 
+needs_simulator = pytest.mark.skipif(
+    not simulators(), reason="needs iverilog or verilator (Debian packages)"
+)
 LIBRARY = load_builtin_library("alwann")
 ALL = [*LIBRARY, *load_builtin_library("classic")]
 
@@ -46,11 +50,17 @@ def test_the_netlist_computes_the_table(multiplier: Multiplier) -> None:
         assert figures.area_um2 == pytest.approx(multiplier.area_um2, rel=1e-5)
 
 
+@needs_simulator
+@pytest.mark.slow
+@pytest.mark.parametrize("multiplier", ALL, ids=lambda m: f"{m.library}-{m.name}")
+def test_every_netlist_in_simulation(multiplier: Multiplier) -> None:
+    assert simulate_netlist(multiplier) == "PASS: 65536 products"
+
+
+@needs_simulator
 @pytest.mark.parametrize("name", ["mul8u_p50", "mul8s_p37"])
 def test_handed_off_and_simulated(name: str, tmp_path: Path) -> None:
     """The file itself goes into the hand-off, and computes the table there."""
-    if not simulators():
-        pytest.skip("needs Icarus Verilog (Debian package iverilog)")
     folder = tmp_path / "multipliers" / name
     folder.mkdir(parents=True)
     (tmp_path / "rtl").mkdir()
