@@ -61,6 +61,7 @@ class SearchOptions:
     seed: int = 0
     search_images: int = 1000
     refine: int = 12
+    race: bool = True
     quick: Effort = QUICK
     thorough: Effort = THOROUGH
 
@@ -140,10 +141,11 @@ def search(
     with clock.stage("sensitivity"):
         names, errors = _sensitivity(accelerator, pool, say)
     first = _first_population(accelerator, names, errors, options)
-    subset = Evaluator(accelerator, pool, len(few), memory)
+    subset = Evaluator(accelerator, pool, len(few), memory, race=options.race)
 
     def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
-        good = [e for e in subset.seen.values() if e.accuracy >= int8.accuracy - options.max_drop]
+        finished = [e for e in subset.seen.values() if not e.stopped]
+        good = [e for e in finished if e.accuracy >= int8.accuracy - options.max_drop]
         best = min((e.relative_energy for e in good), default=1.0)
         said = f": {evaluations} evaluated, best saves {1 - best:.1%} within {options.max_drop:.1%}"
         say(Progress("generation", done, of, said))

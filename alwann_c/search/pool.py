@@ -13,8 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.codegen.machine import available_cores
+from alwann_c.codegen.network import Operands
 from alwann_c.compensation import QUICK, Compensator, Effort, bound
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
@@ -23,13 +27,30 @@ from alwann_c.libraries import library_identity
 from alwann_c.passes.compensate import Compensation, Method
 from alwann_c.plan import codes_hash
 from alwann_c.quantized import QuantizationScheme, quantize
+from alwann_c.search.racing import STEP, beaten
 from alwann_c.search.shipped import ShippedModel, ship
 from alwann_c.targets import Library, Target
 
 Names = tuple[str, ...]
+Float32 = npt.NDArray[np.float32]
+
+TASKS_PER_WORKER = 3
+"""Tasks a generation is split into for each worker: few, so that candidates share first layers, but
+more than one, as tasks take different times."""
 
 ALONE_IMAGES = 500
 """Search images on which layers approximated alone are measured."""
+
+
+TOGETHER = 16
+"""Candidates evaluated together at most; what they find is kept when all of them are done."""
+
+
+def parts(candidates: Sequence[Names], size: int) -> list[list[int]]:
+    """Numbers of the candidates in alphabetical order, so that those which share their first layers
+    are neighbours, cut into parts."""
+    order = sorted(range(len(candidates)), key=lambda i: candidates[i])
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +69,12 @@ class Pool(Protocol):
     def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """Compensation of every approximable layer on each multiplier, as they finish."""
 
-    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
-        """What each candidate does on the search images."""
+    def judge(
+        self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
+        """What each candidate does on the search images, by its number, as they finish; on the first
+        images only, where its rival, of these divergences, clearly beats it (see
+        `alwann_c.search.racing`)."""
 
 
 class LocalPool:
@@ -70,20 +95,35 @@ class LocalPool:
         for name in multipliers:
             chosen = self.accelerator.multiplier(name)
             found = [self.compensator.cached(n, chosen, self.method) for n in layers]
-            bindings = [{n: bound(f.approximation)} for n, f in zip(layers, found, strict=True)]
-            yield Fits(name, found, [self._judge_alone(b).divergence for b in bindings])
+            alone = [{n: bound(f.approximation)} for n, f in zip(layers, found, strict=True)]
+            outcomes = dict(self._judge_alone.many(alone))
+            yield Fits(name, found, [outcomes[i].divergence for i in range(len(layers))])
 
-    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
+    def judge(
+        self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
         """See `Pool`."""
-        return [self._outcome(names) for names in candidates]
+        for part in parts(candidates, TOGETHER):
+            yield from self._judge_part(part, candidates, rivals)
 
-    def _outcome(self, names: Names) -> Outcome:
-        operands = {}
-        for layer, name in zip(self.accelerator.approximable, names, strict=True):
-            multiplier = self.accelerator.multiplier(name)
-            fitted = self.compensator.cached(layer, multiplier, self.method)
-            operands[layer] = bound(fitted.approximation)
-        return self._judge(operands)
+    def _judge_part(
+        self, part: list[int], candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
+        layers = self.accelerator.approximable
+        chosen = [list(zip(layers, candidates[i], strict=True)) for i in part]
+        operands = {pair: self._operands(*pair) for pair in {p for pairs in chosen for p in pairs}}
+        given = [{layer: operands[layer, name] for layer, name in pairs} for pairs in chosen]
+
+        def stop(i: int, divergences: Float32) -> bool:
+            rival = rivals[part[i]]
+            return rival is not None and beaten(divergences, rival)
+
+        for i, outcome in self._judge.many(given, stop=stop, step=STEP):
+            yield part[i], outcome
+
+    def _operands(self, layer: str, multiplier: str) -> Operands:
+        chosen = self.accelerator.multiplier(multiplier)
+        return bound(self.compensator.cached(layer, chosen, self.method).approximation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +167,17 @@ def _fit_on_worker(setup: WorkerSetup, name: str) -> Fits:
     return next(_pool(setup).fit([name]))
 
 
-def _judge_on_worker(setup: WorkerSetup, fits: list[Fits], names: Names) -> Outcome:
+def _judge_on_worker(
+    setup: WorkerSetup, fits: list[Fits], part: Sequence[tuple[Names, Float32 | None]]
+) -> list[Outcome]:
     pool = _pool(setup)
     for known in fits:
         multiplier = pool.accelerator.multiplier(known.multiplier)
         layers = pool.accelerator.approximable
         for layer, fitted in zip(layers, known.compensations, strict=True):
             pool.compensator.preload(layer, multiplier, pool.method, fitted)
-    return pool.judge([names])[0]
+    judged = dict(pool.judge([names for names, _ in part], [rival for _, rival in part]))
+    return [judged[i] for i in range(len(part))]
 
 
 class DaskPool:
@@ -154,13 +197,19 @@ class DaskPool:
             yield found[-1]
         self._fits = self._client.scatter(found, broadcast=True)
 
-    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
+    def judge(
+        self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
         """See `Pool`."""
-        futures = [
-            self._client.submit(_judge_on_worker, self._setup, self._fits, names)
-            for names in candidates
-        ]
-        return list(self._client.gather(futures))
+        workers = max(1, len(self._client.nthreads()))
+        size = min(TOGETHER, -(-len(candidates) // (TASKS_PER_WORKER * workers)))
+        waiting = []
+        for part in parts(candidates, max(1, size)):
+            given = [(candidates[i], rivals[i]) for i in part]
+            task = self._client.submit(_judge_on_worker, self._setup, self._fits, given)
+            waiting.append((part, task))
+        for part, task in waiting:
+            yield from zip(part, task.result(), strict=True)
 
 
 @contextmanager

@@ -135,8 +135,8 @@ def refine(
         reference: which of them the float network classifies correctly.
     """
     floor = float(reference.mean()) - WORST_DROP
-    useful = [e for e in exploration.evaluations if e.accuracy >= floor]
-    useful = useful or exploration.evaluations
+    finished = [e for e in exploration.evaluations if not e.stopped]
+    useful = [e for e in finished if e.accuracy >= floor] or finished
     waiting = near_front(useful, margin=0.05)
     front = near_front(useful, margin=0.0)
     queue = _spread(front, -(-count // 3))
