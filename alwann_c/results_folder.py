@@ -23,8 +23,8 @@ from alwann_c.version import TOOL
 PACKAGES = ("apache-tvm", "numpy", "onnx", "pymoo")
 
 if TYPE_CHECKING:
-    from alwann_c.compiler import SearchOptions, SearchResult
     from alwann_c.deploy import Module
+    from alwann_c.search_job import SearchOptions, SearchResult
 
 
 def _describe(data: Dataset) -> dict[str, Any]:
@@ -109,6 +109,8 @@ def write_results(
             "seed": options.seed,
             "population": options.population,
             "generations": options.generations,
+            "method": options.method,
+            "third_objective": options.third,
             "max_drop": options.max_drop,
             "float_accuracy": {
                 "search": found.float_accuracy,
@@ -129,6 +131,7 @@ def write_results(
                 for e in found.evaluations
             ],
             "evaluations": len(found.evaluations),
+            "stopped_early": sum(e.stopped for e in found.evaluations),
             "seconds": seconds,
         },
     )

@@ -27,7 +27,9 @@ class Stub:
         self.accelerator = accelerator
         self.seen: dict[tuple[str, ...], Evaluation] = {}
 
-    def evaluate(self, candidates: Sequence[tuple[str, ...]]) -> list[Evaluation]:
+    def evaluate(
+        self, candidates: Sequence[tuple[str, ...]], extra: object = None
+    ) -> list[Evaluation]:
         return [self._evaluate(key) for key in candidates]
 
     def _evaluate(self, key: tuple[str, ...]) -> Evaluation:

@@ -17,7 +17,6 @@ from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.search import explore
 from alwann_c.search.explore import Chromosomes
 from alwann_c.search.seeds import _pipelined, guided_assignments, uniform_assignments
-from alwann_c.search.select import pareto
 from alwann_c.targets import Assignment
 
 ARCHITECTURES = [
@@ -147,22 +146,3 @@ def test_no_evaluation_is_repeated_or_invalid(accelerator: Accelerator) -> None:
     for names, assignment in found.assignments.items():
         assert assignment.layer_multipliers == names
         assert accelerator.reasons(assignment) == []
-
-
-def test_finds_the_true_front(three_layers: Accelerator) -> None:
-    allowed = ["cut12", "cut9", "exact"]
-    stub = Stub(three_layers)
-    every = {
-        Assignment(units, places).layer_multipliers
-        for units in itertools.product(allowed, repeat=2)
-        for places in itertools.product(range(2), repeat=3)
-    }
-    assert len(every) == 3 + 3 * 6
-    points = stub.evaluate(sorted(every))
-    best = pareto([(e.accuracy, e.relative_energy) for e in points])
-    expected = {(points[i].accuracy, points[i].relative_energy) for i in best}
-    found = run(three_layers, allowed=allowed, population=16, generations=25, seed=1)
-    kept = pareto([(e.accuracy, e.relative_energy) for e in found])
-    got = {(found[i].accuracy, found[i].relative_energy) for i in kept}
-    assert got == expected
-    assert len(expected) > 4

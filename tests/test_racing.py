@@ -74,12 +74,12 @@ def test_an_estimate_is_dominated_by_the_rival() -> None:
 
 
 def test_rivals_are_the_best_that_cost_no_more() -> None:
-    made = [racing.Finisher(e, drawn(d, 0), d) for e, d in [(0.9, 0.01), (0.5, 0.2), (0.7, 0.3)]]
+    made = [racing.Finisher((e,), drawn(d, 0), d) for e, d in [(0.9, 0.01), (0.5, 0.2), (0.7, 0.3)]]
     front = racing.front(made)
-    assert [one.relative_energy for one in front] == [0.5, 0.9]
-    assert racing.rival(front, 0.4) is None
-    assert racing.rival(front, 0.89) is front[0]
-    assert racing.rival(front, 0.9) is front[1]
+    assert [one.costs[0] for one in front] == [0.5, 0.9]
+    assert racing.rival(front, (0.4,)) is None
+    assert racing.rival(front, (0.89,)) is front[0]
+    assert racing.rival(front, (0.9,)) is front[1]
 
 
 @pytest.fixture(scope="module")

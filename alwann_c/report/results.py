@@ -122,6 +122,9 @@ class Front(_Table):
     selected: Annotated[int, Field(ge=0)]
     evaluated: list[Candidate]
     evaluations: Count
+    stopped_early: Count = 0
+    method: str = "nsga2"
+    third_objective: str | None = None
     seconds: dict[str, Amount]
     command: str
     versions: dict[str, str] = Field(default_factory=dict)

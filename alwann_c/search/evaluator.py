@@ -65,11 +65,18 @@ class Evaluator:
         self.seen: dict[Names, Evaluation] = {}
         self._front: list[racing.Finisher] = []
 
-    def evaluate(self, candidates: Sequence[Names]) -> list[Evaluation]:
-        """Accuracy and energy of each candidate: one multiplier name per approximable layer."""
-        fresh = [names for names in dict.fromkeys(candidates) if names not in self.seen]
+    def evaluate(
+        self, candidates: Sequence[Names], extra: Sequence[tuple[float, ...]] | None = None
+    ) -> list[Evaluation]:
+        """Accuracy and energy of each candidate: one multiplier name per approximable layer.
+
+        `extra`: what each costs beside energy, for a race on more than two objectives.
+        """
+        beside = dict(zip(candidates, extra or [()] * len(candidates), strict=True))
+        fresh = [names for names in beside if names not in self.seen]
         energies = {names: self.accelerator.relative_energy(names) for names in fresh}
-        rivals = {names: racing.rival(self._front, energies[names]) for names in fresh}
+        costs = {names: (energies[names], *beside[names]) for names in fresh}
+        rivals = {names: racing.rival(self._front, costs[names]) for names in fresh}
         finishers = list(self._front)
         found = {names: self._recall(names, rivals[names]) for names in fresh}
         missing = [names for names, outcome in found.items() if outcome is None]
@@ -83,9 +90,7 @@ class Evaluator:
             assert known is not None
             self._remember(names, energies[names], known, rivals[names])
             if self.race and len(known.correct) == self.images:
-                finishers.append(
-                    racing.Finisher(energies[names], known.divergences, known.divergence)
-                )
+                finishers.append(racing.Finisher(costs[names], known.divergences, known.divergence))
         self._front = racing.front(finishers)
         return [self.seen[names] for names in candidates]
 

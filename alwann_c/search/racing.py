@@ -1,7 +1,8 @@
 """Stopping candidates that are clearly beaten, on part of the images.
 
 A candidate races against its *rival*: of the plans that were evaluated on all images before this
-generation and cost no more energy, the one that diverges least. After every `STEP` images, with
+generation and cost no more (energy, and a third objective where there is one), the one that diverges
+least. After every `STEP` images, with
 c_i and r_i the divergences of both on image i, n the images seen, and
 
     d_i = c_i - (1 + MARGIN) r_i,
@@ -63,23 +64,31 @@ def estimate(candidate: Float32, rival: Float32) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Finisher:
-    """A plan evaluated on all images: what candidates race against."""
+    """A plan evaluated on all images: what candidates race against. `costs`: its relative energy,
+    and whatever else is minimised beside the divergence."""
 
-    relative_energy: float
+    costs: tuple[float, ...]
     divergences: Float32
     divergence: float
+
+    def affordable(self, costs: tuple[float, ...]) -> bool:
+        """Whether it costs no more in any respect."""
+        return all(own <= other for own, other in zip(self.costs, costs, strict=True))
 
 
 def front(finishers: Sequence[Finisher]) -> list[Finisher]:
     """Those that no other one beats, by rising energy."""
     kept: list[Finisher] = []
-    for one in sorted(finishers, key=lambda f: (f.relative_energy, f.divergence)):
-        if not kept or one.divergence < kept[-1].divergence:
+    for one in sorted(finishers, key=lambda f: (*f.costs, f.divergence)):
+        better = (
+            other.divergence <= one.divergence for other in kept if other.affordable(one.costs)
+        )
+        if not any(better):
             kept.append(one)
     return kept
 
 
-def rival(kept: Sequence[Finisher], relative_energy: float) -> Finisher | None:
-    """The rival of a candidate of that energy in a `front`."""
-    affordable = [one for one in kept if one.relative_energy <= relative_energy]
-    return affordable[-1] if affordable else None
+def rival(kept: Sequence[Finisher], costs: tuple[float, ...]) -> Finisher | None:
+    """The rival of a candidate of these costs in a `front`."""
+    affordable = [one for one in kept if one.affordable(costs)]
+    return min(affordable, key=lambda one: one.divergence, default=None)
