@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,9 @@ from alwann_c.model import Model
 Bools = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 CHUNK = 500
+
+_FLOAT: WeakKeyDictionary[Model, FloatNetwork] = WeakKeyDictionary()
+"""Compiled float networks of models in use."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,9 @@ def float_correct(model: Model, data: Dataset) -> Bools:
     """Which images the float network classifies correctly. Raises InputError on unfit data."""
     data.check(model.input_shape, model.classes, need_labels=True)
     assert data.labels is not None
-    network = FloatNetwork(model.module)
+    if model not in _FLOAT:
+        _FLOAT[model] = FloatNetwork(model.module)
+    network = _FLOAT[model]
     parts = [
         network.run(data.images(start, start + CHUNK)).argmax(axis=1)
         for start in range(0, len(data), CHUNK)

@@ -8,7 +8,8 @@ workers there are, nor on the order in which they finish.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -37,6 +38,9 @@ Float32 = npt.NDArray[np.float32]
 TASKS_PER_WORKER = 3
 """Tasks a generation is split into for each worker: few, so that candidates share first layers, but
 more than one, as tasks take different times."""
+
+ATTEMPTS = 5
+"""How often work is sent again when workers are lost."""
 
 ALONE_IMAGES = 500
 """Search images on which layers approximated alone are measured."""
@@ -163,12 +167,15 @@ def _pool(setup: WorkerSetup) -> LocalPool:
     return _BUILT[setup.key]
 
 
-def _fit_on_worker(setup: WorkerSetup, name: str) -> Fits:
+def _fit_on_worker(setup: WorkerSetup, _fits: list[Fits], name: str, _attempt: int) -> Fits:
     return next(_pool(setup).fit([name]))
 
 
 def _judge_on_worker(
-    setup: WorkerSetup, fits: list[Fits], part: Sequence[tuple[Names, Float32 | None]]
+    setup: WorkerSetup,
+    fits: list[Fits],
+    part: Sequence[tuple[Names, Float32 | None]],
+    _attempt: int,
 ) -> list[Outcome]:
     pool = _pool(setup)
     for known in fits:
@@ -181,21 +188,51 @@ def _judge_on_worker(
 
 
 class DaskPool:
-    """Evaluates on the workers of a Dask cluster; tasks of a worker that dies are done again."""
+    """Evaluates on the workers of a Dask cluster.
+
+    Tasks of a worker that dies are done again by others; so is the sending of what they need, where
+    that was on the dead worker alone.
+    """
 
     def __init__(self, client: Any, setup: WorkerSetup) -> None:
         self._client = client
-        self._setup = client.scatter(setup, broadcast=True)
-        self._fits: Any = []
+        self._given: tuple[WorkerSetup, list[Fits]] = (setup, [])
+        self._sent: tuple[Any, Any] = (None, None)
+        self._send()
+
+    def _send(self) -> None:
+        """Gives every worker model, data and fits."""
+        self._sent = tuple(self._client.scatter(part, broadcast=True) for part in self._given)
+
+    def _results(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
+        """What `function(setup, fits, argument)` gives for each argument, in order."""
+        done = 0
+        for attempt in range(ATTEMPTS):
+            tasks = [
+                self._client.submit(function, *self._sent, argument, attempt)
+                for argument in arguments[done:]
+            ]
+            try:
+                for task in tasks:
+                    yield task.result()
+                    done += 1
+            except CancelledError:  # what the tasks need is lost
+                self._send()
+            else:
+                return
+        raise InputError(
+            f"--scheduler: workers were lost {ATTEMPTS} times in a row; see their logs, and go on "
+            "with --resume"
+        )
 
     def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """See `Pool`."""
-        futures = [self._client.submit(_fit_on_worker, self._setup, n) for n in multipliers]
-        found = []
-        for future in futures:
-            found.append(future.result())
-            yield found[-1]
-        self._fits = self._client.scatter(found, broadcast=True)
+        found: list[Fits] = []
+        for fits in self._results(_fit_on_worker, multipliers):
+            found.append(fits)
+            yield fits
+        self._given = (self._given[0], found)
+        self._send()
 
     def judge(
         self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
@@ -203,13 +240,10 @@ class DaskPool:
         """See `Pool`."""
         workers = max(1, len(self._client.nthreads()))
         size = min(TOGETHER, -(-len(candidates) // (TASKS_PER_WORKER * workers)))
-        waiting = []
-        for part in parts(candidates, max(1, size)):
-            given = [(candidates[i], rivals[i]) for i in part]
-            task = self._client.submit(_judge_on_worker, self._setup, self._fits, given)
-            waiting.append((part, task))
-        for part, task in waiting:
-            yield from zip(part, task.result(), strict=True)
+        tasks = parts(candidates, max(1, size))
+        given = [[(candidates[i], rivals[i]) for i in part] for part in tasks]
+        for part, outcomes in zip(tasks, self._results(_judge_on_worker, given), strict=True):
+            yield from zip(part, outcomes, strict=True)
 
 
 @contextmanager
@@ -241,6 +275,7 @@ def dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.wait_for_workers(workers)
         yield client
 
 
