@@ -2,13 +2,17 @@
 
     python tools/measure_search.py generation [--candidates 48] [--images 1000] [--multipliers 8]
     python tools/measure_search.py workers [--workers 1 2] [--candidates 48] …
+    python tools/measure_search.py methods [--candidates 40] [--generations 6] [--seeds 3] …
 
-Both take `--model, --calibration, --search, --library, --target` and default to what ships with the
+All take `--model, --calibration, --search, --library, --target` and default to what ships with the
 package. `generation` evaluates one generation of the search three ways and gives CPU seconds of
 this process: set TVM_NUM_THREADS=1. The generation is that after `--after` others which a stand-in
 for the network evaluated (the sum of the layers' own divergences); its rivals, the front until
 then, are evaluated by the network first. `workers` evaluates one generation on local Dask workers
-of one thread each, and gives wall-clock seconds: keep the machine quiet.
+of one thread each, and gives wall-clock seconds: keep the machine quiet. `methods` searches with
+NSGA-II, greedy and random at the same number of evaluations, candidates x generations, and gives
+the share of the rectangle energy 0..1, divergence 0..`--worst` that each front dominates, and the
+least energy within some divergences.
 """
 
 from __future__ import annotations
@@ -31,7 +35,16 @@ from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome
 from alwann_c.libraries import open_libraries
-from alwann_c.search import DaskPool, Evaluator, LocalPool, explore, racing, worker_setup
+from alwann_c.search import (
+    DaskPool,
+    Evaluation,
+    Evaluator,
+    LocalPool,
+    explore,
+    racing,
+    worker_setup,
+)
+from alwann_c.search.methods import MethodName, Problem, search_with
 from alwann_c.search.seeds import guided_assignments, uniform_assignments
 from alwann_c.targets import Library
 
@@ -197,12 +210,63 @@ def measure_workers(given: argparse.Namespace) -> dict[str, Any]:
     return {"candidates": len(asked), "images": len(job.data), "workers": rows}
 
 
+WITHIN = (0.005, 0.01, 0.02, 0.05)
+"""Divergences at which methods are compared, nats."""
+
+
+def _figures(evaluations: Sequence[Evaluation], worst: float) -> dict[str, float]:
+    """Hypervolume, and the least energy within each of `WITHIN`."""
+    area, ceiling = 0.0, worst
+    finished = [e for e in evaluations if not e.stopped]
+    for one in sorted(finished, key=lambda e: (e.relative_energy, e.divergence)):
+        if one.divergence < ceiling:
+            area += max(1 - one.relative_energy, 0.0) * (ceiling - one.divergence)
+            ceiling = one.divergence
+    least = {
+        str(limit): min((e.relative_energy for e in finished if e.divergence <= limit), default=1.0)
+        for limit in WITHIN
+    }
+    return {"hypervolume": area / worst, "evaluations": len(evaluations), **least}
+
+
+def measure_methods(given: argparse.Namespace) -> dict[str, Any]:
+    """Fronts of the methods at an equal number of evaluations; means over the seeds."""
+    job = Job(given)
+    pool = LocalPool(job.accelerator, Compensator(job.quantized), job.data, "full")
+    errors = np.array([f.divergences for f in pool.fit(job.names)]).T
+    rows: dict[str, Any] = {}
+    methods: tuple[MethodName, ...] = ("nsga2", "greedy", "random")
+    for method in methods:
+        found = []
+        for seed in range(1 if method == "greedy" else given.seeds):
+            evaluator = Evaluator(job.accelerator, pool, len(job.data), race=True)
+            problem = Problem(
+                job.accelerator,
+                evaluator,
+                job.names,
+                errors,
+                population=given.candidates,
+                generations=given.generations,
+                seed=seed,
+            )
+            found.append(_figures(search_with(method, problem).evaluations, given.worst))
+            print(method, seed, found[-1], file=sys.stderr, flush=True)
+        rows[method] = {key: float(np.mean([one[key] for one in found])) for key in found[0]}
+    return {
+        "images": len(job.data),
+        "multipliers": job.names,
+        "seeds": given.seeds,
+        "worst": given.worst,
+        "methods": rows,
+    }
+
+
 def main() -> int:
     """Prints the measurement as JSON."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("generation", "workers"))
+    parser.add_argument("what", choices=("generation", "workers", "methods"))
     parser.add_argument("--model", type=Path, default=DEMO / "resnet8_cifar10.onnx")
     parser.add_argument("--calibration", type=Path, default=DEMO / "calibration.toml")
     parser.add_argument("--search", type=Path, default=DEMO / "search.toml")
@@ -213,10 +277,17 @@ def main() -> int:
     parser.add_argument("--multipliers", type=int, default=8)
     parser.add_argument("--after", type=int, default=10)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--generations", type=int, default=6)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--worst", type=float, default=0.1)
     given = parser.parse_args()
-    measure = measure_generation if given.what == "generation" else measure_workers
+    measures = {
+        "generation": measure_generation,
+        "workers": measure_workers,
+        "methods": measure_methods,
+    }
     try:
-        print(json.dumps(measure(given), indent=1))
+        print(json.dumps(measures[given.what](given), indent=1))
     except InputError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2

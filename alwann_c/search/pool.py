@@ -201,8 +201,10 @@ class DaskPool:
         self._send()
 
     def _send(self) -> None:
-        """Gives every worker model, data and fits."""
-        self._sent = tuple(self._client.scatter(part, broadcast=True) for part in self._given)
+        """Gives every worker model, data and, where there are some, fits."""
+        setup, fits = self._given
+        sent = self._client.scatter(setup, broadcast=True)
+        self._sent = sent, (self._client.scatter(fits, broadcast=True) if fits else [])
 
     def _results(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
         """What `function(setup, fits, argument)` gives for each argument, in order."""
