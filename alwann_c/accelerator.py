@@ -27,9 +27,6 @@ from alwann_c.targets import (
     relative_energy,
 )
 
-CODE_BITS = 8
-"""Width of the codes that networks are quantized to."""
-
 
 @dataclass(frozen=True)
 class Exclusions:
@@ -168,12 +165,6 @@ def place(
 ) -> Accelerator:
     """Puts a quantized network on a target. Raises InputError when it cannot run there."""
     exclusions = exclusions or Exclusions()
-    widths = target.operands.activation_bits, target.operands.weight_bits
-    if widths != (CODE_BITS, CODE_BITS):
-        raise InputError(
-            f"target '{target.name}': operands: {widths[0]}-bit activations and {widths[1]}-bit "
-            f"weights, but networks are quantized to {CODE_BITS}-bit codes; give {CODE_BITS} for both"
-        )
     approximable, refusals = approximable_layers(quantized, exclusions, target.layers)
     accelerator = Accelerator(quantized, bind(target, library), approximable, refusals)
     problems = feasibility(target, accelerator.kinds, library, accelerator.works)

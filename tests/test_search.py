@@ -54,12 +54,3 @@ def test_search_where_constraints_forbid_everything(small: Case) -> None:
     data = load_dataset(small.search.path)
     with pytest.raises(InputError, match="target 'test': no assignment found that keeps"):
         search(small.quantized, target, data, library=LIBRARY, options=OPTIONS)
-
-
-@pytest.mark.parametrize("field", ["activation_bits", "weight_bits"])
-def test_narrow_operands_are_refused_before_anything_is_evaluated(small: Case, field: str) -> None:
-    """Networks have 8-bit codes; a narrow multiplier would read the low bits of them."""
-    target = make_target(operands={field: 4})
-    data = load_dataset(small.search.path)
-    with pytest.raises(InputError, match=r"target 'test': operands: .*give 8 for both"):
-        search(small.quantized, target, data, library=LIBRARY, options=OPTIONS)
