@@ -139,7 +139,7 @@ def test_third_objective_gives_a_front_of_three(residual: Case) -> None:
 OPTIONS = SearchOptions(population=6, generations=2, refine=3)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "nsga2"])  # see test_search
 def test_every_method_ends_in_a_plan(small: Case, method: MethodName) -> None:
     data = load_dataset(small.search.path)
     found = search(
@@ -151,9 +151,8 @@ def test_every_method_ends_in_a_plan(small: Case, method: MethodName) -> None:
     assert count == 16 if method == "exhaustive" else count <= 12
 
 
-@pytest.mark.parametrize("third", ["area", "latency"])
-def test_third_objective_of_a_real_search(small: Case, third: Any) -> None:
-    options = SearchOptions(population=6, generations=2, refine=3, third=third)
+def test_third_objective_of_a_real_search(small: Case) -> None:
+    options = SearchOptions(population=6, generations=2, refine=3, third="latency")
     data = load_dataset(small.search.path)
     found = search(small.quantized, make_target(), data, library=LIBRARY, options=options)
     energies = [p.relative_energy for p in found.front]
