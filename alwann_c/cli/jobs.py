@@ -30,7 +30,7 @@ from alwann_c.targets import (
     sign_magnitude,
 )
 
-DEMO_CANDIDATES = 20
+DEMO_CANDIDATES = 28
 
 
 def _exclusions(arguments: Any) -> Exclusions:
