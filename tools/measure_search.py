@@ -192,6 +192,7 @@ def measure_workers(given: argparse.Namespace) -> dict[str, Any]:
         ):
             pool = DaskPool(client, setup)
             began = time.perf_counter()
+            pool.prepare()
             _, made = job.generation(pool, given.after, given.candidates)
             fitted = time.perf_counter() - began
             asked = asked or made

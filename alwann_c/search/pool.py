@@ -167,6 +167,10 @@ def _pool(setup: WorkerSetup) -> LocalPool:
     return _BUILT[setup.key]
 
 
+def _prepare_on_worker(setup: WorkerSetup) -> None:
+    _pool(setup)
+
+
 def _fit_on_worker(setup: WorkerSetup, _fits: list[Fits], name: str, _attempt: int) -> Fits:
     return next(_pool(setup).fit([name]))
 
@@ -205,6 +209,16 @@ class DaskPool:
         setup, fits = self._given
         sent = self._client.scatter(setup, broadcast=True)
         self._sent = sent, (self._client.scatter(fits, broadcast=True) if fits else [])
+
+    def prepare(self) -> None:
+        """Has every worker build its network now, instead of with its first task."""
+        setup, _ = self._sent
+        tasks = [
+            self._client.submit(_prepare_on_worker, setup, workers=[worker], pure=False)
+            for worker in self._client.nthreads()
+        ]
+        for task in tasks:
+            task.result()
 
     def _results(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
         """What `function(setup, fits, argument)` gives for each argument, in order."""
