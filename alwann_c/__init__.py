@@ -23,7 +23,7 @@ from alwann_c.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from alwann_c.builder import build
-    from alwann_c.compiler import CompileResult, SearchOptions, SearchResult, search
+    from alwann_c.compiler import CompileResult
     from alwann_c.compiler import compile_model as compile
     from alwann_c.dataset import Dataset, load_dataset
     from alwann_c.deploy import Module, load_module
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from alwann_c.plan import Plan, load_plan
     from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
     from alwann_c.report.results import load_results
+    from alwann_c.search_job import SearchOptions, SearchResult, search
     from alwann_c.targets import load_library, load_target
 
 _LAZY = {
@@ -42,8 +43,8 @@ _LAZY = {
     "Plan": ("alwann_c.plan", "Plan"),
     "QuantizationScheme": ("alwann_c.quantized", "QuantizationScheme"),
     "QuantizedModel": ("alwann_c.quantized", "QuantizedModel"),
-    "SearchOptions": ("alwann_c.compiler", "SearchOptions"),
-    "SearchResult": ("alwann_c.compiler", "SearchResult"),
+    "SearchOptions": ("alwann_c.search_job", "SearchOptions"),
+    "SearchResult": ("alwann_c.search_job", "SearchResult"),
     "build": ("alwann_c.builder", "build"),
     "compile": ("alwann_c.compiler", "compile_model"),
     "load": ("alwann_c.model", "load"),
@@ -55,7 +56,7 @@ _LAZY = {
     "load_target": ("alwann_c.targets", "load_target"),
     "open_libraries": ("alwann_c.libraries", "open_libraries"),
     "quantize": ("alwann_c.quantized", "quantize"),
-    "search": ("alwann_c.compiler", "search"),
+    "search": ("alwann_c.search_job", "search"),
 }
 """Loaded on first use: descriptions and `--help` must not load the compiler."""
 

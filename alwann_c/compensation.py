@@ -13,7 +13,8 @@ import tvm
 from threadpoolctl import threadpool_limits
 
 from alwann_c.codegen.float_network import FloatNetwork
-from alwann_c.codegen.network import Operands, ProbedRun, bind, prepared
+from alwann_c.codegen.network import Operands, bind, prepared
+from alwann_c.codegen.stepwise import ProbedRun, Walk
 from alwann_c.codegen.tap_residual import TapKernels
 from alwann_c.ir.ops import op_name
 from alwann_c.ir.reference import dequantize
@@ -233,11 +234,12 @@ class Compensator:
     ) -> dict[str, LayerApproximation]:
         """Compensations of the assigned layers, in order, upstream approximation included."""
         chosen: dict[str, LayerApproximation] = {}
-        run_time: dict[str, Operands] = {}
         network = self.quantized.network
+        walk = Walk(network, self._images)
         prefix: tuple[str, ...] = (method,)
         for name in network.layer_names:
             if name not in multipliers:
+                walk.advance(None)
                 continue
             layer, multiplier = self.quantized.layers[name], multipliers[name]
             prefix = (*prefix, name, multiplier.name, multiplier.content_hash)
@@ -246,10 +248,9 @@ class Compensator:
             elif prefix in self._prefixes:
                 chosen[name] = self._prefixes[prefix]
             else:
-                run = network.run_probed(self._images, run_time, [name])
-                data = self._data(name, run, self.thorough)
+                data = self._data(name, walk.read(), self.thorough)
                 fitted = self._fit(layer, multiplier, method, data, self.thorough)
                 chosen[name] = fitted.approximation
                 self._prefixes[prefix] = chosen[name]
-            run_time[name] = bound(chosen[name])
+            walk.advance(bound(chosen[name]))
         return chosen

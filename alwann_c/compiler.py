@@ -9,214 +9,32 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from alwann_c.accelerator import Accelerator, Exclusions, place
+from alwann_c.accelerator import Exclusions, place
 from alwann_c.atomic import fresh_folder
-from alwann_c.builder import build, make_plan
+from alwann_c.builder import build
 from alwann_c.codegen.build import check_tools, resolve_device
-from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
+from alwann_c.compensation import Compensator
 from alwann_c.dataset import Dataset, load_dataset
-from alwann_c.errors import InputError
-from alwann_c.evaluation import Timed, float_correct, network_correct
-from alwann_c.frames import Point, drop_fields, point_fields
+from alwann_c.evaluation import float_correct, network_correct
+from alwann_c.frames import Point, drop_fields
 from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
-from alwann_c.plan import Plan, codes_hash
-from alwann_c.progress import Clock, Progress, Say
-from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
+from alwann_c.plan import codes_hash
+from alwann_c.progress import Clock, Say
+from alwann_c.quantized import QuantizationScheme, quantize
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
-from alwann_c.search import (
-    DaskPool,
-    Evaluation,
-    Evaluator,
-    FrontPoint,
-    LocalPool,
-    approximate_correct,
-    dask_client,
-    explore,
-    refine,
-    select,
-    worker_setup,
-)
-from alwann_c.search.pool import Pool
-from alwann_c.search.seeds import guided_assignments, uniform_assignments
+from alwann_c.search import approximate_correct, dask_client
 from alwann_c.search.store import SqliteMemory
+from alwann_c.search_job import SearchOptions, SearchResult, search
 from alwann_c.statistics import paired_drop
-from alwann_c.targets import Library, Target, bind, load_target
+from alwann_c.targets import Target, bind, load_target
 from alwann_c.version import TOOL
 
+__all__ = ["CompileResult", "SearchOptions", "SearchResult", "compile_model", "search"]
+
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class SearchOptions:
-    """Effort and limits of a search."""
-
-    max_drop: float = 0.005
-    population: int = 50
-    generations: int = 30
-    seed: int = 0
-    search_images: int = 1000
-    refine: int = 12
-    quick: Effort = QUICK
-    thorough: Effort = THOROUGH
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class SearchResult(FrontView):
-    """The front on the search data and the chosen plan."""
-
-    accelerator: Accelerator
-    front: list[FrontPoint]
-    selected: int
-    plan: Plan
-    evaluations: list[Evaluation]
-    float_accuracy: float
-    int8: Timed
-    max_drop: float = 0.005
-
-    @property
-    def best(self) -> FrontPoint:
-        """The selected point."""
-        return self.front[self.selected]
-
-    def front_data(self) -> FrontData:
-        """The front with its candidates and reference accuracies, without test data."""
-        return FrontData(
-            points=[point_fields(point) for point in self.front],
-            selected=self.selected,
-            seen=[(e.relative_energy, e.accuracy) for e in self.evaluations],
-            float_accuracy=self.float_accuracy,
-            int8_accuracy=self.int8.accuracy,
-            max_drop=self.max_drop,
-        )
-
-    def columns(self) -> tuple[list[str], list[str]]:
-        """Names of the units and of the layers."""
-        units = [unit.name for unit in self.accelerator.binding.units]
-        return units, list(self.accelerator.approximable)
-
-    def _subject(self) -> str:
-        return f"{self.plan.model['name']} on {self.plan.target}"
-
-
-def search(
-    quantized: QuantizedModel,
-    target: Target,
-    data: Dataset,
-    *,
-    library: Library | None = None,
-    options: SearchOptions | None = None,
-    exclusions: Exclusions | None = None,
-    memory: SqliteMemory | None = None,
-    client: Any = None,
-    say: Say = _LOG.info,
-    clock: Clock | None = None,
-) -> SearchResult:
-    """Searches assignments of `quantized` on `target` with labelled search data.
-
-    `client`: a Dask client whose workers evaluate the candidates; this process when None.
-
-    Raises InputError when the data does not fit or the target cannot run the network.
-    """
-    options, clock = options or SearchOptions(), clock or Clock()
-    data.check(quantized.model.input_shape, quantized.model.classes, need_labels=True)
-    library, exclusions = library or open_libraries(()), exclusions or Exclusions()
-    accelerator = place(quantized, target, library, exclusions)
-    with clock.stage("reference"):
-        reference = float_correct(quantized.model, data)
-        int8 = network_correct(quantized.network, data)
-    say(f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images")
-    compensator = Compensator(quantized, quick=options.quick, thorough=options.thorough)
-    few = data.limited(options.search_images)
-    pool: Pool = LocalPool(accelerator, compensator, few, "full")
-    if client is not None:
-        pool = DaskPool(
-            client, worker_setup(accelerator, library, exclusions, few, "full", options.quick)
-        )
-    with clock.stage("sensitivity"):
-        names, errors = _sensitivity(accelerator, pool, say)
-    first = _first_population(accelerator, names, errors, options)
-    subset = Evaluator(accelerator, pool, len(few), memory)
-
-    def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
-        good = [e for e in subset.seen.values() if e.accuracy >= int8.accuracy - options.max_drop]
-        best = min((e.relative_energy for e in good), default=1.0)
-        said = f": {evaluations} evaluated, best saves {1 - best:.1%} within {options.max_drop:.1%}"
-        say(Progress("generation", done, of, said))
-
-    with clock.stage("search"):
-        exploration = explore(
-            accelerator,
-            subset,
-            first,
-            names,
-            population=options.population,
-            generations=options.generations,
-            seed=options.seed,
-            progress=generation,
-        )
-    if not exploration.evaluations:
-        raise InputError(
-            f"target '{target.name}': no assignment found that keeps its constraints; relax them"
-        )
-    with clock.stage("refine"):
-        front = refine(
-            accelerator,
-            exploration,
-            compensator,
-            data,
-            reference,
-            max_drop=options.max_drop,
-            count=options.refine,
-            progress=lambda done, of: say(Progress("refining", done, of, " plans of the front")),
-        )
-    chosen = select(front, options.max_drop)
-    best = front[chosen]
-    plan = make_plan(accelerator, best.assignment, best.approximations, "full")
-    return SearchResult(
-        accelerator,
-        front,
-        chosen,
-        plan,
-        exploration.evaluations,
-        float(reference.mean()),
-        int8,
-        options.max_drop,
-    )
-
-
-def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[str], Any]:
-    """Multipliers worth searching, and the divergence each causes on each layer alone.
-
-    A multiplier is left out when another one is no dearer and no worse on any layer.
-    """
-    binding = accelerator.binding
-    shared = set(binding.candidates[0]).union(*binding.candidates)
-    names = sorted(shared, key=lambda n: (binding.cost[n], n))
-    layers = accelerator.approximable
-    errors = np.empty((len(layers), len(names)))
-    for j, fits in enumerate(pool.fit(names)):
-        errors[:, j] = fits.divergences
-        say(Progress("measuring multipliers", j + 1, len(names), f": {fits.multiplier}"))
-    keep = [
-        j
-        for j in range(len(names))
-        if names[j] == binding.reference.name
-        or not any((errors[:, k] <= errors[:, j]).all() for k in range(j))
-    ]
-    return [names[j] for j in keep], errors[:, keep]
-
-
-def _first_population(
-    accelerator: Accelerator, names: list[str], errors: Any, options: SearchOptions
-) -> list[Any]:
-    uniform = [a for a in uniform_assignments(accelerator) if set(a.units) <= set(names)]
-    guided = guided_assignments(accelerator, errors, names, options.population)
-    return list(dict.fromkeys([*uniform, *guided]))[: max(options.population, len(uniform))]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

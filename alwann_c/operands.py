@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from alwann_c.codegen.stepwise import Walk
 from alwann_c.compensation import Compensator, Effort, bound
 from alwann_c.passes.approximate import LayerApproximation, uncompensated
 from alwann_c.passes.compensate import LayerData, output_gap
@@ -35,11 +36,16 @@ def describe_operands(
     padding left out; weight codes in the coding the layer is approximated in, before tuning.
     """
     compensator = Compensator(quantized, images=IMAGES, thorough=ROWS)
-    run_time = {name: bound(a) for name, a in approximations.items()}
+    walk = Walk(quantized.network, compensator.images)
     layers = []
-    for name, approximation in approximations.items():
+    for name in quantized.network.layer_names:
+        if name not in approximations:
+            walk.advance(None)
+            continue
+        approximation = approximations[name]
         own, layer = quantized.layers[name], approximation.layer
-        run = quantized.network.run_probed(compensator.images, run_time, [name])
+        run = walk.read()
+        walk.advance(bound(approximation))
         activations = np.bincount(run.codes[name].ravel(), minlength=256)
         weights = np.bincount(layer.weight.ravel(), minlength=256)
         data = compensator.layer_data(name, run)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tvm
 
 from alwann_c.codegen.float_network import FloatNetwork
-from alwann_c.codegen.network import CompiledNetwork
+from alwann_c.codegen.stepwise import StepwiseNetwork
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
 from alwann_c.ir.ops import fixed_batch
@@ -94,9 +94,9 @@ class QuantizedModel:
         return self.calibration_data
 
     @cached_property
-    def network(self) -> CompiledNetwork:
-        """The compiled network: run-time operands, and every layer's input codes on request."""
-        return CompiledNetwork(self.module, probes=True, batch=fixed_batch(self.module) or BATCH)
+    def network(self) -> StepwiseNetwork:
+        """The compiled network: run-time operands, layer by layer."""
+        return StepwiseNetwork(self.module, batch=fixed_batch(self.module) or BATCH)
 
 
 def _observe(

@@ -17,14 +17,14 @@ from alwann_c.operands import describe_operands
 from alwann_c.plan import write_plan
 from alwann_c.progress import Clock
 from alwann_c.report import write_report
-from alwann_c.targets import Library
+from alwann_c.targets import EnergyReport, Library
 from alwann_c.version import TOOL
 
 PACKAGES = ("apache-tvm", "numpy", "onnx", "pymoo")
 
 if TYPE_CHECKING:
-    from alwann_c.compiler import SearchOptions, SearchResult
     from alwann_c.deploy import Module
+    from alwann_c.search_job import SearchOptions, SearchResult
 
 
 def _describe(data: Dataset) -> dict[str, Any]:
@@ -34,6 +34,15 @@ def _describe(data: Dataset) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     """Versions of what the numbers depend on."""
     return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def _costs(report: EnergyReport) -> dict[str, float | None]:
+    """What a plan of the front costs beside multiplications."""
+    return {
+        "total_pj": report.total_pj,
+        "area_um2": report.area_um2,
+        "latency_us": report.timing.latency_us,
+    }
 
 
 def write_results(
@@ -72,7 +81,11 @@ def write_results(
         device=device,
     )
     searched = found.front_data()
-    front = [{**point, **extra} for point, extra in zip(searched.points, test_fields, strict=True)]
+    costs = [_costs(found.accelerator.energy(point.assignment)) for point in found.front]
+    front = [
+        {**point, **cost, **extra}
+        for point, cost, extra in zip(searched.points, costs, test_fields, strict=True)
+    ]
     seconds = clock.total()
     chosen = front[found.selected]
     summary = {
@@ -109,6 +122,8 @@ def write_results(
             "seed": options.seed,
             "population": options.population,
             "generations": options.generations,
+            "method": options.method,
+            "third_objective": options.third,
             "max_drop": options.max_drop,
             "float_accuracy": {
                 "search": found.float_accuracy,
@@ -129,6 +144,7 @@ def write_results(
                 for e in found.evaluations
             ],
             "evaluations": len(found.evaluations),
+            "stopped_early": sum(e.stopped for e in found.evaluations),
             "seconds": seconds,
         },
     )

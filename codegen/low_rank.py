@@ -70,9 +70,19 @@ def _pivot(rest: Ints) -> tuple[Ints, Ints] | None:
     return min([(column * factor, row), (column, row * factor)], key=_parts)
 
 
+def _rank_exceeds(rest: Ints, most: int) -> bool:
+    """Whether the rank is above `most`; a few rows and columns nearly always tell."""
+    drawn = np.random.default_rng(0)
+    rows, columns = (drawn.choice(len(rest), 4 * most, replace=False) for _ in range(2))
+    part = rest[np.ix_(rows, columns)].astype(np.float64)
+    return bool(
+        np.linalg.matrix_rank(part) > most or np.linalg.matrix_rank(rest.astype(np.float64)) > most
+    )
+
+
 def _crosses(rest: Ints, most: int) -> list[tuple[Ints, Ints]] | None:
     """At most `most` pairs of integer vectors whose outer products sum to `rest`."""
-    if np.linalg.matrix_rank(rest.astype(np.float64)) > most:
+    if _rank_exceeds(rest, most):
         return None
     found: list[tuple[Ints, Ints]] = []
     while rest.any():

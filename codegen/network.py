@@ -5,7 +5,7 @@ Compiled once; the search evaluates a candidate by binding other arrays, never b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 
@@ -61,12 +61,11 @@ def bind(
     return Operands(tensor(weight), table, tensor(weight_zero_point), tensor(offset), tensor(scale))
 
 
-class _Lifter(Rebuilder):
-    """Turns the constant operands of integer layers into parameters; optionally adds probes."""
+class Lifter(Rebuilder):
+    """Turns the constant operands of integer layers into parameters `params`, by layer."""
 
-    def __init__(self, mod: tvm.IRModule, probes: bool) -> None:
+    def __init__(self, mod: tvm.IRModule) -> None:
         super().__init__(mod)
-        self.probes = probes
         self.layers = {
             ops.layer_name(value): value for _, value in bindings(mod) if ops.is_layer(value)
         }
@@ -78,41 +77,29 @@ class _Lifter(Rebuilder):
             ]
             for i, (name, call) in enumerate(self.layers.items())
         }
-        self.inputs: dict[str, relax.Expr] = {}
-        self.residuals: dict[str, relax.Expr] = {}
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
         new = self.remap(value)
         if not ops.is_layer(value):
             return new
-        name = ops.layer_name(value)
-        self.inputs[name] = new.args[0]
         residual = list(new.args[1 + len(ops.LAYER_OPERANDS) :])
-        if residual:
-            self.residuals[name] = residual[0]
-        return ops.with_spec(new, ops.conv_spec(new), [new.args[0], *self.params[name], *residual])
+        args = [new.args[0], *self.params[ops.layer_name(value)], *residual]
+        return ops.with_spec(new, ops.conv_spec(new), args)
 
-    def results(self, result: relax.Expr) -> relax.Expr:
-        probed = [*self.inputs.values(), *self.residuals.values()]
-        return relax.Tuple([result, *probed]) if self.probes else result
+    def lift(self) -> tvm.IRModule:
+        """The module whose `main` takes the operands of every layer after the images."""
+        return self.run([param for group in self.params.values() for param in group])
+
+    def defaults(self) -> dict[str, Operands]:
+        """The constant operands by layer."""
+        return {name: _default(call) for name, call in self.layers.items()}
 
 
 def _default(call: relax.Call) -> Operands:
-    """The constant operands of a layer."""
     operands = [argument.value for argument in call.args[1 : 1 + len(ops.LAYER_OPERANDS)]]
     place = ops.LAYER_OPERANDS.index("table")
     operands[place] = prepared(operands[place].numpy(), ops.conv_spec(call).signed)
     return Operands(*operands)
-
-
-@dataclass(frozen=True, eq=False)
-class ProbedRun:
-    """Output of a network, the input codes of each integer layer, and what is added to its output
-    (codes or float32, see `Epilogue.residual`) where something is."""
-
-    output: npt.NDArray[np.float32]
-    codes: dict[str, npt.NDArray[np.uint8]]
-    residuals: dict[str, Array]
 
 
 class CompiledNetwork:
@@ -121,7 +108,6 @@ class CompiledNetwork:
     Args:
         mod: IRModule of integer layers; its constants become the default bindings.
         target: TVM target; this machine when None.
-        probes: also return every layer's input codes, see `run_probed`.
         batch: images run together.
         strategies: kernels to use instead of those chosen, by layer name.
     """
@@ -131,24 +117,16 @@ class CompiledNetwork:
         mod: tvm.IRModule,
         target: tvm.target.Target | None = None,
         *,
-        probes: bool = False,
         batch: int = 250,
         strategies: Mapping[str, cpu.Strategy] | None = None,
     ) -> None:
         use_all_cores()
         target = target or host_target()
-        lifter = _Lifter(mod, probes)
-        params = [param for group in lifter.params.values() for param in group]
-        lifted = lifter.run(params)
+        lifter = Lifter(mod)
+        lifted = lifter.lift()
         self.batch = batch
         self.layer_names = list(lifter.layers)
-        self._probed = probes
-        self.residual_codes = {
-            name: ops.conv_spec(lifter.layers[name]).epilogue.residual_code
-            for name in lifter.residuals
-        }
-        """Codes of the residuals that layers add; None where they are float32."""
-        self.defaults = {name: _default(call) for name, call in lifter.layers.items()}
+        self.defaults = lifter.defaults()
         executable = compile_lowered(lower(lifted, target, strategies), target, load=True)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
 
@@ -173,35 +151,5 @@ class CompiledNetwork:
         operands = self._operands(bindings or {})
         outputs = []
         for chunk in self._batches(images):
-            result = self._vm["main"](tvm.runtime.tensor(chunk), *operands)
-            outputs.append((result[0] if self._probed else result).numpy())
+            outputs.append(self._vm["main"](tvm.runtime.tensor(chunk), *operands).numpy())
         return np.concatenate(outputs)
-
-    def run_probed(
-        self,
-        images: npt.NDArray[np.float32],
-        bindings: Mapping[str, Operands] | None = None,
-        layers: Sequence[str] | None = None,
-    ) -> ProbedRun:
-        """Outputs, and what `layers` read (all when None). Needs `probes=True`."""
-        if not self._probed:
-            raise ValueError("compiled without probes")
-        wanted = self.layer_names if layers is None else list(layers)
-        operands = self._operands(bindings or {})
-        outputs: list[npt.NDArray[np.float32]] = []
-        codes: dict[str, list[npt.NDArray[np.uint8]]] = {name: [] for name in wanted}
-        residuals: dict[str, list[Array]] = {n: [] for n in self.residual_codes if n in codes}
-        for chunk in self._batches(images):
-            result = self._vm["main"](tvm.runtime.tensor(chunk), *operands)
-            outputs.append(result[0].numpy())
-            for i, name in enumerate(self.layer_names):
-                if name in codes:
-                    codes[name].append(result[1 + i].numpy())
-            for i, name in enumerate(self.residual_codes):
-                if name in residuals:
-                    residuals[name].append(result[1 + len(self.layer_names) + i].numpy())
-        return ProbedRun(
-            np.concatenate(outputs),
-            {name: np.concatenate(parts) for name, parts in codes.items()},
-            {name: np.concatenate(parts) for name, parts in residuals.items()},
-        )

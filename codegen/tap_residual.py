@@ -55,8 +55,9 @@ def _step_primfunc(channels: int, lanes: int) -> Any:
 
 
 def _subtract_primfunc(channels: int, lanes: int) -> Any:
-    """`TapResidual.subtract` with the panels table[a, codes[k, n]] given; parallel over rows."""
-    block = 64
+    """`TapResidual.subtract` with the panels table[a, codes[k, n]] given; parallel over blocks of
+    rows, large enough to use each panel often and small enough to stay in a core's cache."""
+    block = max(64, (1 << 16) // channels)
 
     @T.prim_func(s_tir=True)
     def main(columns_handle: T.handle, panels_handle: T.handle, residual_handle: T.handle):
@@ -101,9 +102,11 @@ class _TapResidual:
 
     def subtract(self, codes: Codes, table: npt.NDArray[np.int32]) -> None:
         """See `TapResidual`."""
-        panels = table.astype(np.float32).T[codes].transpose(0, 2, 1)  # [K, a, n]
-        given = tvm.runtime.tensor(np.ascontiguousarray(panels))
-        self._subtract(self._columns, given, self._residual)
+        products = table.astype(np.float32)
+        panels = np.empty((len(codes), *products.shape[:1], codes.shape[1]), np.float32)
+        for panel, chosen in zip(panels, codes, strict=True):
+            np.take(products, chosen, axis=1, out=panel, mode="clip")
+        self._subtract(self._columns, tvm.runtime.tensor(panels), self._residual)
 
     def center(self) -> None:
         """See `TapResidual`."""

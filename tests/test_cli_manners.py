@@ -18,6 +18,7 @@ from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_jso
 from tiny import Case
 
 from alwann_c.atomic import fresh_folder
+from alwann_c.cli import arguments
 from alwann_c.cli.arguments import COMPENSATIONS, RANGES, build_parser
 from alwann_c.cli.console import Console, How
 from alwann_c.cli.examples import EXAMPLES
@@ -26,6 +27,8 @@ from alwann_c.errors import InputError
 from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
 from alwann_c.progress import Progress, Remaining, duration
+from alwann_c.search.methods import MethodName
+from alwann_c.search_job import ThirdName
 
 LINES = [line for examples in EXAMPLES.values() for _, line in examples]
 
@@ -63,6 +66,8 @@ def test_every_command_teaches_with_an_example() -> None:
 def test_the_choices_are_those_there_are() -> None:
     assert COMPENSATIONS == METHODS
     assert get_args(Estimator) == RANGES
+    assert get_args(MethodName) == arguments.METHODS
+    assert get_args(ThirdName) == arguments.THIRD
 
 
 @pytest.mark.parametrize(

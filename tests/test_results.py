@@ -46,6 +46,16 @@ def test_front_csv_says_what_front_json_says(compiled: Compiled) -> None:
         assert [row["layer c1"], row["layer c2"]] == [units[unit] for unit in placed]
 
 
+def test_front_json_says_what_plans_cost_and_how_they_were_found(compiled: Compiled) -> None:
+    front, plan = _json(compiled, "front.json"), _json(compiled, "plan.json")
+    chosen = front["front"][front["selected"]]
+    assert chosen["total_pj"] == plan["energy"]["total_pj"]
+    assert chosen["area_um2"] == plan["energy"]["area_um2"]
+    assert chosen["latency_us"] == plan["energy"]["timing"]["latency_us"]
+    assert (front["method"], front["third_objective"]) == ("nsga2", None)
+    assert 0 <= front["stopped_early"] < front["evaluations"]
+
+
 def test_results_as_records_and_frame(compiled: Compiled) -> None:
     results = ax.load_results(compiled.folder)
     records = results.records()

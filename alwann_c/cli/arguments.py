@@ -20,6 +20,10 @@ COMPENSATIONS = (
 RANGES = ("noise", "mse", "kl", "percentile", "minmax")
 """Estimators of the activations' ranges, here for the same reason."""
 
+METHODS = ("nsga2", "exhaustive", "greedy", "random")
+THIRD = ("area", "latency")
+"""Of the search, here for the same reason."""
+
 PICTURES = ("svg", "png", "pdf")
 
 
@@ -187,6 +191,22 @@ def _compile(command: Parser) -> None:
     _libraries(command)
     _exclusions(command)
     _effort(command, 50, 30)
+    command.add_argument(
+        "--method",
+        choices=METHODS,
+        default="nsga2",
+        metavar="HOW",
+        help=f"how to search: {', '.join(METHODS)} (default nsga2)",
+    )
+    command.add_argument(
+        "--third",
+        choices=THIRD,
+        metavar="WHAT",
+        help=f"a third objective beside accuracy and energy: {' or '.join(THIRD)}",
+    )
+    command.add_argument(
+        "--no-race", action="store_true", help="judge every candidate on all its images"
+    )
 
 
 def _evaluate(command: Parser) -> None:

@@ -90,7 +90,12 @@ def compile_(arguments: Any, console: Console) -> int:
         test=arguments.test,
         output=arguments.output,
         libraries=arguments.library,
-        options=_options(arguments, arguments.max_drop),
+        options=replace(
+            _options(arguments, arguments.max_drop),
+            method=arguments.method,
+            third=arguments.third,
+            race=not arguments.no_race,
+        ),
         exclusions=_exclusions(arguments),
         device=arguments.device,
         resume=arguments.resume,

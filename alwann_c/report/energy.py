@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from alwann_c.report.energy_file import Energy, LayerEnergy
 from alwann_c.report.figures import compact, energy_unit, number, percent
 from alwann_c.report.markup import Column, Html, code, join, section, table, tag
-from alwann_c.report.results import Energy, LayerEnergy, Plan, Results
+from alwann_c.report.results import Plan, Results
 from alwann_c.report.shapes import EXACT, bar, swatch, unit_class, unit_label
 
 ORIGINS = (
@@ -25,6 +26,8 @@ def energy_section(results: Results) -> Html:
     spent = sum(layer.multiplication_pj for layer in energy.layers)
     if energy.total_pj > spent * (1 + 1e-9):
         parts += [_everything(energy)]
+    if all(layer.cycles is not None for layer in energy.layers):
+        parts += [_cycles(plan, energy)]
     return section("energy", "Energy", tag("p", _summary(energy)), *parts, _units(plan, energy))
 
 
@@ -122,6 +125,31 @@ def _everything(energy: Energy) -> Html:
             tag("ul", *keys, class_="legend"),
         ]
     )
+
+
+def _cycles(plan: Plan, energy: Energy) -> Html:
+    """Cycles of each layer on its unit, and the share of the unit's peak that does work."""
+    colours = _colours(plan)
+    whole = max((layer.cycles or 0 for layer in energy.layers), default=0)
+    rows = [
+        (
+            code(layer.name),
+            _unit(plan, layer.unit),
+            bar([(layer.cycles or 0, colours.get(layer.unit, EXACT))], whole),
+            f"{layer.cycles or 0:,}",
+            "–" if layer.utilisation is None else percent(layer.utilisation, 0),
+        )
+        for layer in energy.layers
+    ]
+    columns = (
+        Column("Layer"),
+        Column("Unit"),
+        Column("Cycles", wide=True),
+        Column("of the clock", numeric=True),
+        Column("Utilisation", numeric=True),
+    )
+    foot = ("All", "", "", f"{sum(layer.cycles or 0 for layer in energy.layers):,}", "")
+    return table("Time per layer and image", columns, rows, total=foot, css="bars")
 
 
 def _of(layer: LayerEnergy, origin: str) -> float:

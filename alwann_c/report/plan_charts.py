@@ -8,9 +8,10 @@ from typing import Any
 
 from alwann_c.report.charts import PAPER, SCHEMA, Spec, Theme, config
 from alwann_c.report.energy import ORIGINS
+from alwann_c.report.energy_file import Energy
 from alwann_c.report.figures import energy_unit
 from alwann_c.report.operand_file import LayerOperands, Operands
-from alwann_c.report.results import Energy, Plan
+from alwann_c.report.results import Plan
 
 CODES_PER_BIN = 4
 EXACT_UNIT = "exact"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from alwann_c.errors import InputError
 from alwann_c.notebook import FrontView
+from alwann_c.report.energy_file import Energy
 from alwann_c.report.operand_file import Operands
 from alwann_c.report.ranges import FrontData
 
@@ -122,6 +123,9 @@ class Front(_Table):
     selected: Annotated[int, Field(ge=0)]
     evaluated: list[Candidate]
     evaluations: Count
+    stopped_early: Count = 0
+    method: str = "nsga2"
+    third_objective: str | None = None
     seconds: dict[str, Amount]
     command: str
     versions: dict[str, str] = Field(default_factory=dict)
@@ -190,45 +194,6 @@ class Circuit(_Table):
     area_um2: Amount | None = None
     mae: Amount | None = None
     wce: Amount | None = None
-
-
-class LayerEnergy(_Table):
-    """Energy of a layer by origin, pJ per image."""
-
-    name: str
-    unit: str
-    multiplier: str
-    macs: Count
-    multiplication_pj: Amount
-    overhead_pj: Amount = 0.0
-    buffer_pj: Amount = 0.0
-    dram_pj: Amount = 0.0
-    leakage_pj: Amount = 0.0
-    total_pj: Amount
-
-
-class UnitEnergy(_Table):
-    """Sums over the layers a unit runs; `busy` is its share of the time."""
-
-    name: str
-    multiplier: str
-    layers: Count
-    macs: Count
-    busy: Amount
-    multiplication_pj: Amount
-    total_pj: Amount
-
-
-class Energy(_Table):
-    """`EnergyReport.to_dict()` as far as it is shown."""
-
-    relative_energy: Relative
-    total_pj: Amount
-    relative_total: Relative
-    layers: list[LayerEnergy]
-    units: list[UnitEnergy]
-    area_um2: Amount | None = None
-    images_per_second: Amount | None = None
 
 
 class Plan(_Table):

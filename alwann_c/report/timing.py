@@ -33,7 +33,8 @@ def timing_section(front: Front) -> Html:
     if search > 0:
         told += (
             f" The search evaluated {front.evaluations:,} plans,"
-            f" {compact(front.evaluations / search)} per second."
+            f" {compact(front.evaluations / search)} per second;"
+            f" {front.stopped_early:,} of them were stopped early."
         )
     shown = table("Stages", columns, rows, total=("total", "", seconds(total), ""), css="bars")
     return section("time", "Time", tag("p", told), shown)

@@ -77,10 +77,15 @@ class Chromosomes:
 
 
 class _Problem(Problem):  # type: ignore[misc]
-    def __init__(self, chromosomes: Chromosomes) -> None:
+    def __init__(self, chromosomes: Chromosomes, objectives: int) -> None:
         upper = chromosomes.upper
         super().__init__(
-            n_var=len(upper), n_obj=2, n_ieq_constr=1, xl=np.zeros(len(upper)), xu=upper, vtype=int
+            n_var=len(upper),
+            n_obj=objectives,
+            n_ieq_constr=1,
+            xl=np.zeros(len(upper)),
+            xu=upper,
+            vtype=int,
         )
 
 
@@ -120,6 +125,10 @@ class _Duplicates(ElementwiseDuplicateElimination):  # type: ignore[misc]
         return bool(np.array_equal(a.X, b.X))
 
 
+Third = Callable[[Assignment], float]
+"""A third objective, to be small: a known cost of an assignment."""
+
+
 @dataclass(frozen=True)
 class Exploration:
     """Every distinct evaluation of a search, and the assignments that stand for them."""
@@ -137,12 +146,15 @@ def explore(
     population: int = 50,
     generations: int = 30,
     seed: int = 0,
+    third: Third | None = None,
     progress: Progress | None = None,
 ) -> Exploration:
     """Runs NSGA-II. Same seed, same data: same result.
 
     `first` starts the population (cut or filled up with random individuals); `allowed` names the
     multipliers the genes range over. Invalid individuals count as dominated by their violations.
+    `third`: an objective beside divergence and energy; of assignments with the same multipliers per
+    layer the one with the least of it stands for them.
     """
     chromosomes = Chromosomes(accelerator, allowed)
     random = np.random.default_rng(seed)
@@ -161,7 +173,10 @@ def explore(
         repair=_Repair(chromosomes),
         eliminate_duplicates=_Duplicates(),
     )
-    algorithm.setup(_Problem(chromosomes), termination=("n_gen", generations), seed=seed)
+    objectives = 2 if third is None else 3
+    algorithm.setup(
+        _Problem(chromosomes, objectives), termination=("n_gen", generations), seed=seed
+    )
     assignments: dict[tuple[str, ...], Assignment] = {}
     for generation in range(generations):
         asked = algorithm.ask()
@@ -172,13 +187,20 @@ def explore(
             assignment = chromosomes.decode(np.asarray(individual.X))
             reasons = accelerator.reasons(assignment)
             if reasons:
-                individual.F, individual.G = np.ones(2), np.array([float(len(reasons))])
+                individual.F = np.ones(objectives)
+                individual.G = np.array([float(len(reasons))])
             else:
                 valid.append((individual, assignment))
-        results = evaluator.evaluate([assignment.layer_multipliers for _, assignment in valid])
-        for (individual, assignment), result in zip(valid, results, strict=True):
-            assignments.setdefault(result.names, assignment)
-            individual.F = np.array([result.divergence, result.relative_energy])
+        extra: list[tuple[float, ...]] = [
+            () if third is None else (third(assignment),) for _, assignment in valid
+        ]
+        names = [assignment.layer_multipliers for _, assignment in valid]
+        results = evaluator.evaluate(names, extra)
+        for (individual, assignment), cost, result in zip(valid, extra, results, strict=True):
+            known = assignments.setdefault(result.names, assignment)
+            if third is not None and cost[0] < third(known):
+                assignments[result.names] = assignment
+            individual.F = np.array([result.divergence, result.relative_energy, *cost])
             individual.G = np.zeros(1)
         for individual in asked:
             individual.evaluated.update({"F", "G", "H"})

@@ -8,13 +8,18 @@ workers there are, nor on the order in which they finish.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.codegen.machine import available_cores
+from alwann_c.codegen.network import Operands
 from alwann_c.compensation import QUICK, Compensator, Effort, bound
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
@@ -23,13 +28,33 @@ from alwann_c.libraries import library_identity
 from alwann_c.passes.compensate import Compensation, Method
 from alwann_c.plan import codes_hash
 from alwann_c.quantized import QuantizationScheme, quantize
+from alwann_c.search.racing import STEP, beaten
 from alwann_c.search.shipped import ShippedModel, ship
 from alwann_c.targets import Library, Target
 
 Names = tuple[str, ...]
+Float32 = npt.NDArray[np.float32]
+
+TASKS_PER_WORKER = 3
+"""Tasks a generation is split into for each worker: few, so that candidates share first layers, but
+more than one, as tasks take different times."""
+
+ATTEMPTS = 5
+"""How often work is sent again when workers are lost."""
 
 ALONE_IMAGES = 500
 """Search images on which layers approximated alone are measured."""
+
+
+TOGETHER = 16
+"""Candidates evaluated together at most; what they find is kept when all of them are done."""
+
+
+def parts(candidates: Sequence[Names], size: int) -> list[list[int]]:
+    """Numbers of the candidates in alphabetical order, so that those which share their first layers
+    are neighbours, cut into parts."""
+    order = sorted(range(len(candidates)), key=lambda i: candidates[i])
+    return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +73,12 @@ class Pool(Protocol):
     def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """Compensation of every approximable layer on each multiplier, as they finish."""
 
-    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
-        """What each candidate does on the search images."""
+    def judge(
+        self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
+        """What each candidate does on the search images, by its number, as they finish; on the first
+        images only, where its rival, of these divergences, clearly beats it (see
+        `alwann_c.search.racing`)."""
 
 
 class LocalPool:
@@ -70,20 +99,35 @@ class LocalPool:
         for name in multipliers:
             chosen = self.accelerator.multiplier(name)
             found = [self.compensator.cached(n, chosen, self.method) for n in layers]
-            bindings = [{n: bound(f.approximation)} for n, f in zip(layers, found, strict=True)]
-            yield Fits(name, found, [self._judge_alone(b).divergence for b in bindings])
+            alone = [{n: bound(f.approximation)} for n, f in zip(layers, found, strict=True)]
+            outcomes = dict(self._judge_alone.many(alone))
+            yield Fits(name, found, [outcomes[i].divergence for i in range(len(layers))])
 
-    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
+    def judge(
+        self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
         """See `Pool`."""
-        return [self._outcome(names) for names in candidates]
+        for part in parts(candidates, TOGETHER):
+            yield from self._judge_part(part, candidates, rivals)
 
-    def _outcome(self, names: Names) -> Outcome:
-        operands = {}
-        for layer, name in zip(self.accelerator.approximable, names, strict=True):
-            multiplier = self.accelerator.multiplier(name)
-            fitted = self.compensator.cached(layer, multiplier, self.method)
-            operands[layer] = bound(fitted.approximation)
-        return self._judge(operands)
+    def _judge_part(
+        self, part: list[int], candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
+        layers = self.accelerator.approximable
+        chosen = [list(zip(layers, candidates[i], strict=True)) for i in part]
+        operands = {pair: self._operands(*pair) for pair in {p for pairs in chosen for p in pairs}}
+        given = [{layer: operands[layer, name] for layer, name in pairs} for pairs in chosen]
+
+        def stop(i: int, divergences: Float32) -> bool:
+            rival = rivals[part[i]]
+            return rival is not None and beaten(divergences, rival)
+
+        for i, outcome in self._judge.many(given, stop=stop, step=STEP):
+            yield part[i], outcome
+
+    def _operands(self, layer: str, multiplier: str) -> Operands:
+        chosen = self.accelerator.multiplier(multiplier)
+        return bound(self.compensator.cached(layer, chosen, self.method).approximation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,44 +167,99 @@ def _pool(setup: WorkerSetup) -> LocalPool:
     return _BUILT[setup.key]
 
 
-def _fit_on_worker(setup: WorkerSetup, name: str) -> Fits:
+def _prepare_on_worker(setup: WorkerSetup) -> None:
+    _pool(setup)
+
+
+def _fit_on_worker(setup: WorkerSetup, _fits: list[Fits], name: str, _attempt: int) -> Fits:
     return next(_pool(setup).fit([name]))
 
 
-def _judge_on_worker(setup: WorkerSetup, fits: list[Fits], names: Names) -> Outcome:
+def _judge_on_worker(
+    setup: WorkerSetup,
+    fits: list[Fits],
+    part: Sequence[tuple[Names, Float32 | None]],
+    _attempt: int,
+) -> list[Outcome]:
     pool = _pool(setup)
     for known in fits:
         multiplier = pool.accelerator.multiplier(known.multiplier)
         layers = pool.accelerator.approximable
         for layer, fitted in zip(layers, known.compensations, strict=True):
             pool.compensator.preload(layer, multiplier, pool.method, fitted)
-    return pool.judge([names])[0]
+    judged = dict(pool.judge([names for names, _ in part], [rival for _, rival in part]))
+    return [judged[i] for i in range(len(part))]
 
 
 class DaskPool:
-    """Evaluates on the workers of a Dask cluster; tasks of a worker that dies are done again."""
+    """Evaluates on the workers of a Dask cluster.
+
+    Tasks of a worker that dies are done again by others; so is the sending of what they need, where
+    that was on the dead worker alone.
+    """
 
     def __init__(self, client: Any, setup: WorkerSetup) -> None:
         self._client = client
-        self._setup = client.scatter(setup, broadcast=True)
-        self._fits: Any = []
+        self._given: tuple[WorkerSetup, list[Fits]] = (setup, [])
+        self._sent: tuple[Any, Any] = (None, None)
+        self._send()
+
+    def _send(self) -> None:
+        """Gives every worker model, data and, where there are some, fits."""
+        setup, fits = self._given
+        sent = self._client.scatter(setup, broadcast=True)
+        self._sent = sent, (self._client.scatter(fits, broadcast=True) if fits else [])
+
+    def prepare(self) -> None:
+        """Has every worker build its network now, instead of with its first task."""
+        setup, _ = self._sent
+        tasks = [
+            self._client.submit(_prepare_on_worker, setup, workers=[worker], pure=False)
+            for worker in self._client.nthreads()
+        ]
+        for task in tasks:
+            task.result()
+
+    def _results(self, function: Callable[..., Any], arguments: Sequence[Any]) -> Iterator[Any]:
+        """What `function(setup, fits, argument)` gives for each argument, in order."""
+        done = 0
+        for attempt in range(ATTEMPTS):
+            tasks = [
+                self._client.submit(function, *self._sent, argument, attempt)
+                for argument in arguments[done:]
+            ]
+            try:
+                for task in tasks:
+                    yield task.result()
+                    done += 1
+            except CancelledError:  # what the tasks need is lost
+                self._send()
+            else:
+                return
+        raise InputError(
+            f"--scheduler: workers were lost {ATTEMPTS} times in a row; see their logs, and go on "
+            "with --resume"
+        )
 
     def fit(self, multipliers: Sequence[str]) -> Iterator[Fits]:
         """See `Pool`."""
-        futures = [self._client.submit(_fit_on_worker, self._setup, n) for n in multipliers]
-        found = []
-        for future in futures:
-            found.append(future.result())
-            yield found[-1]
-        self._fits = self._client.scatter(found, broadcast=True)
+        found: list[Fits] = []
+        for fits in self._results(_fit_on_worker, multipliers):
+            found.append(fits)
+            yield fits
+        self._given = (self._given[0], found)
+        self._send()
 
-    def judge(self, candidates: Sequence[Names]) -> list[Outcome]:
+    def judge(
+        self, candidates: Sequence[Names], rivals: Sequence[Float32 | None]
+    ) -> Iterator[tuple[int, Outcome]]:
         """See `Pool`."""
-        futures = [
-            self._client.submit(_judge_on_worker, self._setup, self._fits, names)
-            for names in candidates
-        ]
-        return list(self._client.gather(futures))
+        workers = max(1, len(self._client.nthreads()))
+        size = min(TOGETHER, -(-len(candidates) // (TASKS_PER_WORKER * workers)))
+        tasks = parts(candidates, max(1, size))
+        given = [[(candidates[i], rivals[i]) for i in part] for part in tasks]
+        for part, outcomes in zip(tasks, self._results(_judge_on_worker, given), strict=True):
+            yield from zip(part, outcomes, strict=True)
 
 
 @contextmanager
@@ -192,6 +291,7 @@ def dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         ) as cluster,
         Client(cluster) as client,
     ):
+        client.wait_for_workers(workers)
         yield client
 
 

@@ -16,7 +16,7 @@ from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import Method
 from alwann_c.search.evaluator import Evaluation
 from alwann_c.search.expectation import expected_drops
-from alwann_c.search.explore import Exploration
+from alwann_c.search.explore import Exploration, Third
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
 
@@ -49,25 +49,36 @@ class FrontPoint:
     expected: Drop
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points (accuracy, energy) no other point beats, by falling energy."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][1], -points[i][0]))
+def pareto(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Indices of the points (accuracy, cost, …) no other point beats, by falling first cost."""
+    order = sorted(range(len(points)), key=lambda i: (points[i][1:], -points[i][0]))
     kept: list[int] = []
-    best = -np.inf
     for i in order:
-        if points[i][0] > best:
+        accuracy, *costs = points[i]
+        beaten = any(
+            points[k][0] >= accuracy and all(np.less_equal(points[k][1:], costs)) for k in kept
+        )
+        if not beaten:
             kept.append(i)
-            best = points[i][0]
     return kept[::-1]
 
 
-def near_front(evaluations: Sequence[Evaluation], margin: float) -> list[Evaluation]:
-    """The front of divergence and energy and, as fits made after exact layers only estimate those
-    made in order, what diverges at most `1 + margin` times as much; by rising energy."""
+Extra = Mapping[tuple[str, ...], float]
+"""A third objective by the multipliers of the layers."""
+
+
+def near_front(
+    evaluations: Sequence[Evaluation], margin: float, extra: Extra | None = None
+) -> list[Evaluation]:
+    """The front of divergence and costs (energy, and `extra` where given) and, as fits made after
+    exact layers only estimate those made in order, what diverges at most `1 + margin` times as
+    much; by rising energy."""
     ordered = sorted(evaluations, key=lambda e: (e.relative_energy, e.divergence))
-    best, kept = np.inf, []
-    for candidate in ordered:
-        best = min(best, candidate.divergence)
+    more = np.array([0.0 if extra is None else extra[e.names] for e in ordered])
+    divergences = np.array([e.divergence for e in ordered])
+    kept = []
+    for i, candidate in enumerate(ordered):
+        best = divergences[: i + 1][more[: i + 1] <= more[i]].min()
         if candidate.divergence <= best * (1 + margin):
             kept.append(candidate)
     return kept
@@ -123,6 +134,7 @@ def refine(
     method: Method = "full",
     count: int = 12,
     z: float = CONFIDENCE,
+    third: Third | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FrontPoint]:
     """Compensates the best candidates again, layers in order, and judges them on all search images.
@@ -133,12 +145,16 @@ def refine(
     Args:
         data: all search images.
         reference: which of them the float network classifies correctly.
+        third: what the search minimised beside divergence and energy.
     """
     floor = float(reference.mean()) - WORST_DROP
-    useful = [e for e in exploration.evaluations if e.accuracy >= floor]
-    useful = useful or exploration.evaluations
-    waiting = near_front(useful, margin=0.05)
-    front = near_front(useful, margin=0.0)
+    finished = [e for e in exploration.evaluations if not e.stopped]
+    useful = [e for e in finished if e.accuracy >= floor] or finished
+    extra = None
+    if third is not None:
+        extra = {names: third(a) for names, a in exploration.assignments.items()}
+    waiting = near_front(useful, margin=0.05, extra=extra)
+    front = near_front(useful, margin=0.0, extra=extra)
     queue = _spread(front, -(-count // 3))
     judge = Judge(compensator.quantized.network, data)
     exact = paired_drop(reference, judge.exact.correct)
@@ -170,7 +186,8 @@ def refine(
         judged = _with_expectations(judged, exact)
         if progress is not None:
             progress(len(judged), count)
-    kept = pareto([(p.accuracy, p.relative_energy) for p in judged])
+    more = [() if third is None else (third(p.assignment),) for p in judged]
+    kept = pareto([(p.accuracy, p.relative_energy, *m) for p, m in zip(judged, more, strict=True)])
     return [judged[i] for i in kept]
 
 

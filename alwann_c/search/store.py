@@ -20,7 +20,7 @@ _TABLES = {
     "identity": "CREATE TABLE identity (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     "evaluation": (
         "CREATE TABLE evaluation (names TEXT PRIMARY KEY, images INTEGER NOT NULL, "
-        "correct BLOB NOT NULL, divergence REAL NOT NULL)"
+        "correct BLOB NOT NULL, divergences BLOB NOT NULL)"
     ),
 }
 MAX_VALUE_BYTES = 1 << 26
@@ -28,10 +28,11 @@ MAX_VALUE_BYTES = 1 << 26
 
 
 class SqliteMemory:
-    """Evaluations by the multipliers of the layers, one bit per image.
+    """Evaluations by the multipliers of the layers: a bit and a little-endian float32 per image.
 
     Holds an exclusive lock while open: a second process on the same file is refused. With `resume`
-    a file of the same identity (model, data, library, tool) is continued, otherwise it is emptied.
+    a file of the same identity (model, data, library, tool) is continued; otherwise it is emptied,
+    whatever version wrote it.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, str], *, resume: bool) -> None:
@@ -46,7 +47,7 @@ class SqliteMemory:
             self._connection.execute("BEGIN EXCLUSIVE")
             self._connection.execute("COMMIT")
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
-            self._make_tables()
+            self._make_tables(resume)
             self._take_over(dict(identity), resume)
         except InputError:
             self._connection.close()
@@ -64,18 +65,32 @@ class SqliteMemory:
             )
         return InputError(f"{self.path}: {error}; choose another output folder")
 
-    def _make_tables(self) -> None:
+    def _make_tables(self, resume: bool) -> None:
         """Makes the tables of a new file. Nothing else may be in it: a view or trigger of the same
         name would run whatever its author wrote."""
-        listing = "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"
-        found = dict(self._connection.execute(listing))
-        if found and found != _TABLES:
-            raise InputError(f"{self.path}: not written by this version; delete it and start again")
+        listing = "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL"
+        found = self._connection.execute(listing).fetchall()
+        if found and {name: sql for _, name, sql in found} != _TABLES:
+            if resume:
+                raise InputError(
+                    f"{self.path}: not written by this version; run without --resume to start anew"
+                )
+            self._drop([(kind, name) for kind, name, _ in found])
+            found = []
         if not found:
             self._connection.execute("BEGIN EXCLUSIVE")
             for statement in _TABLES.values():
                 self._connection.execute(statement)
             self._connection.execute("COMMIT")
+
+    def _drop(self, found: list[tuple[str, str]]) -> None:
+        """Removes what another version wrote; nothing of it is run or read."""
+        self._connection.execute("BEGIN EXCLUSIVE")
+        for kind in ("trigger", "view", "index", "table"):
+            for name in (name for of, name in found if of == kind):
+                quoted = name.replace('"', '""')
+                self._connection.execute(f'DROP {kind} IF EXISTS "{quoted}"')
+        self._connection.execute("COMMIT")
 
     def _take_over(self, identity: dict[str, str], resume: bool) -> None:
         known = dict(self._connection.execute("SELECT key, value FROM identity"))
@@ -95,24 +110,31 @@ class SqliteMemory:
 
     def get(self, names: tuple[str, ...]) -> Outcome | None:
         """The outcome, if known."""
-        query = "SELECT images, correct, divergence FROM evaluation WHERE names = ?"
+        query = "SELECT images, correct, divergences FROM evaluation WHERE names = ?"
         try:
             row: Any = self._connection.execute(query, (json.dumps(names),)).fetchone()
         except _DAMAGE as e:
             raise self._reason(e) from e
         if row is None:
             return None
-        images, correct, divergence = row
-        types = (isinstance(images, int), isinstance(correct, bytes), isinstance(divergence, float))
-        if not all(types) or not 0 <= images <= 8 * len(correct):
-            raise InputError(f"{self.path}: damaged evaluation; delete the file and start again")
+        images, correct, divergences = row
+        types = (isinstance(images, int), *(isinstance(x, bytes) for x in (correct, divergences)))
+        if not all(types) or not 0 < images <= 8 * len(correct) or len(divergences) != 4 * images:
+            raise self._damaged()
         bits = np.unpackbits(np.frombuffer(correct, np.uint8), count=images)
-        return Outcome(bits.astype(bool), divergence)
+        values = np.frombuffer(divergences, "<f4").astype(np.float32)
+        if not (values >= 0).all():
+            raise self._damaged()
+        return Outcome(bits.astype(bool), values)
+
+    def _damaged(self) -> InputError:
+        return InputError(f"{self.path}: damaged evaluation; delete the file and start again")
 
     def put(self, names: tuple[str, ...], outcome: Outcome) -> None:
         """Stores an evaluation durably."""
         bits = np.packbits(outcome.correct).tobytes()
-        row = (json.dumps(names), len(outcome.correct), bits, outcome.divergence)
+        values = outcome.divergences.astype("<f4").tobytes()
+        row = (json.dumps(names), len(outcome.correct), bits, values)
         try:
             self._connection.execute("INSERT OR REPLACE INTO evaluation VALUES (?, ?, ?, ?)", row)
         except sqlite3.DatabaseError as e:

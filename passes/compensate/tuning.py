@@ -20,10 +20,10 @@ _TIE = 1e-9
 
 
 def _prefer_original(cost: Float64, original: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Index of the least cost along the last axis; the original code wins a tie."""
-    best = cost.argmin(axis=-1)
-    least = np.take_along_axis(cost, best[..., None], -1)[..., 0]
-    own = np.take_along_axis(cost, original[..., None], -1)[..., 0]
+    """Index of the least cost in each row [n, c]; the original code wins a tie."""
+    rows = np.arange(len(cost))
+    best = cost.argmin(axis=1)
+    least, own = cost[rows, best], cost[rows, original]
     return np.where(own <= least + _TIE * np.abs(least), original, best)
 
 
@@ -45,7 +45,7 @@ def absolute_error_map(table: Int32, histogram: Float64, *, signed: bool) -> Cod
     for code in range(256):
         target = values[present] * values[code]
         cost = weights @ np.abs(rows - target[:, None])
-        mapping[code] = _prefer_original(cost, np.array(code))
+        mapping[code] = _prefer_original(cost[None], np.array([code]))[0]
     return mapping
 
 

@@ -22,7 +22,7 @@ class Outcome(NamedTuple):
     """Stands for `alwann_c.evaluation.Outcome`."""
 
     correct: Any
-    divergence: float
+    divergences: Any
 
 
 EVALUATIONS = 6
@@ -49,6 +49,11 @@ def correct(index: int) -> np.ndarray:  # type: ignore[type-arg]
     return np.random.default_rng(index).random(IMAGES) < 0.5
 
 
+def divergences(index: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Of the evaluation of that number."""
+    return np.full(IMAGES, index / 8, np.float32)
+
+
 def main() -> int:
     """Entry point."""
     folder = output_folder(Path(sys.argv[1]))
@@ -57,7 +62,7 @@ def main() -> int:
     with memory_of(folder / "evaluations.sqlite", {"model": "m"}, resume=True) as memory:
         for index in range(EVALUATIONS):
             if memory.get((str(index),)) is None:
-                memory.put((str(index),), Outcome(correct(index), index / 8))
+                memory.put((str(index),), Outcome(correct(index), divergences(index)))
                 taken += 1
     results = [int(correct(index).sum()) for index in range(EVALUATIONS)]
     for name in ("plan.json", "front.json"):

@@ -188,7 +188,7 @@ def _store(data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     with SqliteMemory(path, seeds.IDENTITY, resume=True) as memory:
         memory.get(seeds.NAMES)
-        memory.put(("a", "b"), Outcome(np.ones(5, bool), 0.5))
+        memory.put(("a", "b"), Outcome(np.ones(5, bool), np.full(5, 0.5, np.float32)))
     with SqliteMemory(path, seeds.IDENTITY | {"model": "other"}, resume=False) as memory:
         assert memory.get(seeds.NAMES) is None
 

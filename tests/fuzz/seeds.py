@@ -262,7 +262,7 @@ def store() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "e.sqlite"
         with SqliteMemory(path, IDENTITY, resume=False) as memory:
-            memory.put(NAMES, Outcome(np.arange(21) % 3 == 0, 0.5))
+            memory.put(NAMES, Outcome(np.arange(21) % 3 == 0, np.full(21, 0.5, np.float32)))
         return path.read_bytes()
 
 
@@ -277,10 +277,11 @@ def rows() -> list[bytes]:
 def overwrite_row(path: Path, data: bytes) -> None:
     """Replaces the evaluation's cells, and sometimes an identity's, as the bytes say."""
     cells = [_CELLS.get(byte % 8, data[3:]) for byte in data[:3].ljust(3, b"\0")]
-    cells.append(_CELLS.get(data[3] % 8, 0.5) if len(data) > 3 else 0.5)
+    valid = np.full(21, 0.5, np.float32).tobytes()
+    cells.append(_CELLS.get(data[3] % 8, valid) if len(data) > 3 else valid)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         row = ["" if cell is None else cell for cell in cells]  # the columns are NOT NULL
         values = (row[0], row[1], row[3])
-        connection.execute("UPDATE evaluation SET images = ?, correct = ?, divergence = ?", values)
+        connection.execute("UPDATE evaluation SET images = ?, correct = ?, divergences = ?", values)
         if len(data) > 2 and data[2] & 8:
             connection.execute("UPDATE identity SET value = ? WHERE key = 'model'", row[2:3])

@@ -44,6 +44,7 @@ def _front(points: int, layers: Sequence[tuple[str, int]]) -> dict[str, Any]:
         "front": front,
         "selected": points - 2,
         "evaluations": len(seen),
+        "stopped_early": 77,
         "evaluated": [{"accuracy": a, "relative_energy": e} for a, e in seen],
         "seconds": {"calibrate": 2.0, "search": 40.0, "refine": 8.0, "total": 61.2},
     }
@@ -60,7 +61,8 @@ def _plan(front: dict[str, Any]) -> dict[str, Any]:
         layers.append({**layer, **placed, **tuned, "relative_cost": cost, "excluded": False})
         parts = {"multiplication_pj": 0.2 * cost * layer["macs"], "buffer_pj": 1e5, "dram_pj": 3e5}
         own = {"name": layer["name"], "macs": layer["macs"], "total_pj": sum(parts.values())}
-        energies.append({**own, **placed, **parts})
+        time = {"cycles": layer["macs"] // 200, "utilisation": 0.78}
+        energies.append({**own, **placed, **parts, **time})
     dense = {"name": "dense", "kind": "dense", "macs": 640, "unit": None, "multiplier": "exact"}
     sums = {"layers": 1, "macs": 9, "busy": 0.3, "multiplication_pj": 1e5, "total_pj": 2e5}
     total = sum(layer["total_pj"] for layer in energies)

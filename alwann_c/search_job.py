@@ -1,0 +1,242 @@
+"""From a quantized network and a target to a front of plans and the plan that is chosen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from alwann_c.accelerator import Accelerator, Exclusions, place
+from alwann_c.builder import make_plan
+from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
+from alwann_c.dataset import Dataset
+from alwann_c.errors import InputError
+from alwann_c.evaluation import Timed, float_correct, network_correct
+from alwann_c.frames import point_fields
+from alwann_c.libraries import open_libraries
+from alwann_c.notebook import FrontView
+from alwann_c.plan import Plan
+from alwann_c.progress import Clock, Progress, Say
+from alwann_c.quantized import QuantizedModel
+from alwann_c.report.ranges import FrontData
+from alwann_c.search import (
+    DaskPool,
+    Evaluation,
+    Evaluator,
+    FrontPoint,
+    LocalPool,
+    refine,
+    select,
+    worker_setup,
+)
+from alwann_c.search.methods import MethodName, Problem, search_with
+from alwann_c.search.pool import Pool
+from alwann_c.search.store import SqliteMemory
+from alwann_c.targets import Assignment, Library, Target, area_um2, timing
+
+_LOG = logging.getLogger(__name__)
+
+ThirdName = Literal["area", "latency"]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Effort and limits of a search.
+
+    `method`: see `alwann_c.search.methods`; `third`: what else NSGA-II minimises; `race`: whether
+    clear losers are stopped early, see `alwann_c.search.racing`.
+    """
+
+    max_drop: float = 0.005
+    population: int = 50
+    generations: int = 30
+    seed: int = 0
+    search_images: int = 1000
+    refine: int = 12
+    method: MethodName = "nsga2"
+    third: ThirdName | None = None
+    race: bool = True
+    quick: Effort = QUICK
+    thorough: Effort = THOROUGH
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SearchResult(FrontView):
+    """The front on the search data and the chosen plan."""
+
+    accelerator: Accelerator
+    front: list[FrontPoint]
+    selected: int
+    plan: Plan
+    evaluations: list[Evaluation]
+    float_accuracy: float
+    int8: Timed
+    max_drop: float = 0.005
+
+    @property
+    def best(self) -> FrontPoint:
+        """The selected point."""
+        return self.front[self.selected]
+
+    def front_data(self) -> FrontData:
+        """The front with its candidates and reference accuracies, without test data."""
+        return FrontData(
+            points=[point_fields(point) for point in self.front],
+            selected=self.selected,
+            seen=[(e.relative_energy, e.accuracy) for e in self.evaluations],
+            float_accuracy=self.float_accuracy,
+            int8_accuracy=self.int8.accuracy,
+            max_drop=self.max_drop,
+        )
+
+    def columns(self) -> tuple[list[str], list[str]]:
+        """Names of the units and of the layers."""
+        units = [unit.name for unit in self.accelerator.binding.units]
+        return units, list(self.accelerator.approximable)
+
+    def _subject(self) -> str:
+        return f"{self.plan.model['name']} on {self.plan.target}"
+
+
+def search(
+    quantized: QuantizedModel,
+    target: Target,
+    data: Dataset,
+    *,
+    library: Library | None = None,
+    options: SearchOptions | None = None,
+    method: MethodName | None = None,
+    exclusions: Exclusions | None = None,
+    memory: SqliteMemory | None = None,
+    client: Any = None,
+    say: Say = _LOG.info,
+    clock: Clock | None = None,
+) -> SearchResult:
+    """Searches assignments of `quantized` on `target` with labelled search data.
+
+    `method`: instead of that of the options. `client`: a Dask client whose workers evaluate the
+    candidates; this process when None.
+
+    Raises InputError when the data does not fit or the target cannot run the network.
+    """
+    options, clock = options or SearchOptions(), clock or Clock()
+    if method is not None:
+        options = replace(options, method=method)
+    data.check(quantized.model.input_shape, quantized.model.classes, need_labels=True)
+    library, exclusions = library or open_libraries(()), exclusions or Exclusions()
+    accelerator = place(quantized, target, library, exclusions)
+    third = _third_objective(accelerator, options)
+    with clock.stage("reference"):
+        reference = float_correct(quantized.model, data)
+        int8 = network_correct(quantized.network, data)
+    say(f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images")
+    compensator = Compensator(quantized, quick=options.quick, thorough=options.thorough)
+    few = data.limited(options.search_images)
+    pool: Pool = LocalPool(accelerator, compensator, few, "full")
+    if client is not None:
+        pool = DaskPool(
+            client, worker_setup(accelerator, library, exclusions, few, "full", options.quick)
+        )
+    with clock.stage("sensitivity"):
+        names, errors = _sensitivity(accelerator, pool, say)
+    subset = Evaluator(accelerator, pool, len(few), memory, race=options.race)
+
+    def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
+        finished = [e for e in subset.seen.values() if not e.stopped]
+        good = [e for e in finished if e.accuracy >= int8.accuracy - options.max_drop]
+        best = min((e.relative_energy for e in good), default=1.0)
+        said = f": {evaluations} evaluated, best saves {1 - best:.1%} within {options.max_drop:.1%}"
+        say(Progress("generation", done, of, said))
+
+    with clock.stage("search"):
+        problem = Problem(
+            accelerator,
+            subset,
+            names,
+            errors,
+            population=options.population,
+            generations=options.generations,
+            seed=options.seed,
+            third=third,
+            progress=generation,
+        )
+        exploration = search_with(options.method, problem)
+    if not exploration.evaluations:
+        raise InputError(
+            f"target '{target.name}': no assignment found that keeps its constraints; relax them"
+        )
+    with clock.stage("refine"):
+        front = refine(
+            accelerator,
+            exploration,
+            compensator,
+            data,
+            reference,
+            max_drop=options.max_drop,
+            count=options.refine,
+            third=third,
+            progress=lambda done, of: say(Progress("refining", done, of, " plans of the front")),
+        )
+    chosen = select(front, options.max_drop)
+    best = front[chosen]
+    plan = make_plan(accelerator, best.assignment, best.approximations, "full")
+    return SearchResult(
+        accelerator,
+        front,
+        chosen,
+        plan,
+        exploration.evaluations,
+        float(reference.mean()),
+        int8,
+        options.max_drop,
+    )
+
+
+def _third_objective(
+    accelerator: Accelerator, options: SearchOptions
+) -> Callable[[Assignment], float] | None:
+    """What is minimised beside divergence and energy. Raises InputError where it is unknown."""
+    binding, works, others = accelerator.binding, accelerator.works, accelerator.exact_works
+    if options.third is None:
+        return None
+    if options.method != "nsga2":
+        raise InputError(f"third objective: method {options.method} has none; take nsga2")
+    if options.third == "latency":
+        return lambda assignment: timing(binding, assignment, works, others).latency_us
+    names = {binding.reference.name}.union(*binding.candidates)
+    unknown = sorted(n for n in names if accelerator.multiplier(n).area_um2 is None)
+    if unknown:
+        raise InputError(
+            f"third objective: area of {', '.join(unknown[:3])} unknown ({len(unknown)} in all); "
+            "add area_um2 to library.toml or leave them out of the target's multipliers"
+        )
+
+    def area(assignment: Assignment) -> float:
+        return area_um2(binding, assignment, exact_layers=bool(others)) or 0.0
+
+    return area
+
+
+def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[str], Any]:
+    """Multipliers worth searching, and the divergence each causes on each layer alone.
+
+    A multiplier is left out when another one is no dearer and no worse on any layer.
+    """
+    binding = accelerator.binding
+    shared = set(binding.candidates[0]).union(*binding.candidates)
+    names = sorted(shared, key=lambda n: (binding.cost[n], n))
+    layers = accelerator.approximable
+    errors = np.empty((len(layers), len(names)))
+    for j, fits in enumerate(pool.fit(names)):
+        errors[:, j] = fits.divergences
+        say(Progress("measuring multipliers", j + 1, len(names), f": {fits.multiplier}"))
+    keep = [
+        j
+        for j in range(len(names))
+        if names[j] == binding.reference.name
+        or not any((errors[:, k] <= errors[:, j]).all() for k in range(j))
+    ]
+    return [names[j] for j in keep], errors[:, keep]

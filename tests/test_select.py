@@ -1,0 +1,51 @@
+"""Fronts, and the plan that is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alwann_c.search.select import FrontPoint, pareto, select
+from alwann_c.statistics import Drop, paired_drop
+from alwann_c.targets import Assignment
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
+def test_pareto_equals_its_definition(points: list[tuple[int, int]]) -> None:
+    kept = pareto([(float(a), float(e)) for a, e in points])
+
+    def beaten(p: tuple[int, int]) -> bool:
+        return any(q[0] >= p[0] and q[1] <= p[1] and q != p for q in points)
+
+    assert {points[i] for i in kept} == {p for p in points if not beaten(p)}
+    assert len(kept) == len({points[i] for i in kept})
+    energies = [points[i][1] for i in kept]
+    assert energies == sorted(energies, reverse=True)
+
+
+def point(drop: float, energy: float, error: float = 0.001) -> FrontPoint:
+    found = Drop(drop, error, 1000)
+    return FrontPoint(Assignment((), ()), {}, 0.9 - drop, energy, found, drop, found, found)
+
+
+def test_select_takes_the_cheapest_within_the_bound() -> None:
+    front = [point(0.0, 0.9), point(0.003, 0.7), point(0.0045, 0.6), point(0.02, 0.4)]
+    assert select(front, 0.005) == 1  # 0.0045 + 0.001 exceeds it
+    assert select(front, 0.006) == 2
+    assert select(front, 0.5) == 3
+    assert select(front, 0.0) == 0  # none: the smallest bound
+
+
+def test_paired_drop() -> None:
+    reference = np.array([True] * 80 + [False] * 20)
+    other = reference.copy()
+    other[:10] = False
+    other[-4:] = True
+    drop = paired_drop(reference, other)
+    assert drop.mean == pytest.approx(0.06)
+    assert drop.standard_error == pytest.approx(np.sqrt((0.15 - 0.0036) / 100))
+    low, high = drop.ci95
+    assert low < 0.06 < high
+    assert paired_drop(reference, reference).standard_error > 0
