@@ -25,7 +25,7 @@ from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import Plan, codes_hash
 from alwann_c.progress import Clock, Progress, Say
-from alwann_c.quantized import QuantizationScheme, QuantizedModel, quantize
+from alwann_c.quantized import Kind, QuantizationScheme, QuantizedModel, quantize
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
 from alwann_c.search import (
@@ -251,6 +251,7 @@ def compile_model(
     libraries: Sequence[str | Path] = (),
     options: SearchOptions | None = None,
     exclusions: Exclusions | None = None,
+    approximate: tuple[Kind, ...] = ("conv2d",),
     device: str = "cpu",
     resume: bool = False,
     workers: int = 1,
@@ -259,6 +260,7 @@ def compile_model(
     say: Say = _LOG.info,
 ) -> CompileResult:
     """The whole job; `output` gets the files of docs/formats.md, report.html among them.
+    `approximate`: kinds of layers, see `QuantizationScheme`.
 
     Raises InputError on bad input, before anything is written.
     """
@@ -281,6 +283,7 @@ def compile_model(
                 signed=operands.signed,
                 activation_bits=operands.activation_bits,
                 weight_bits=operands.weight_bits,
+                approximate=approximate,
             )
             quantized = quantize(network, sets["calibration"], scheme)
         approximable = place(quantized, aim, library, exclusions).approximable

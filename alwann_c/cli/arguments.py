@@ -9,7 +9,7 @@ from alwann_c.cli.about import Version
 from alwann_c.cli.completion import SHELLS, files, multiplier_names, target_names
 from alwann_c.cli.examples import epilog
 from alwann_c.cli.multiplier_arguments import add_multipliers
-from alwann_c.cli.parser import Parser, image_numbers, positive, shape, share
+from alwann_c.cli.parser import Parser, image_numbers, layer_kinds, positive, shape, share
 
 COMPENSATIONS = (
     *("none", "alwann", "histogram", "variance", "bias"),
@@ -123,6 +123,17 @@ def _exclusions(command: Parser) -> None:
     command.add_argument(
         "--approximate-dense", action="store_true", help="approximate dense layers too"
     )
+    _approximate(command)
+
+
+def _approximate(command: Parser) -> None:
+    command.add_argument(
+        "--approximate",
+        type=layer_kinds,
+        default=("conv2d",),
+        metavar="LIST",
+        help="kinds of layers: conv2d (default), dense, matmul (products of two activations)",
+    )
 
 
 def _effort(command: Parser, population: int, generations: int) -> None:
@@ -159,6 +170,7 @@ def _inspect(command: Parser) -> None:
     command.add_argument(
         "--kernels", action="store_true", help="also the kernel that computes each layer here"
     )
+    _approximate(command)
 
 
 def _compile(command: Parser) -> None:

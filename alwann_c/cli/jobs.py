@@ -92,6 +92,7 @@ def compile_(arguments: Any, console: Console) -> int:
         libraries=arguments.library,
         options=_options(arguments, arguments.max_drop),
         exclusions=_exclusions(arguments),
+        approximate=arguments.approximate,
         device=arguments.device,
         resume=arguments.resume,
         workers=arguments.workers,
@@ -170,6 +171,7 @@ def _scheme(arguments: Any, multiplier: Multiplier | None) -> QuantizationScheme
         multiplier is not None and multiplier.signed,
         arguments.activations,
         equalize=arguments.equalize,
+        approximate=arguments.approximate,
         **widths,
     )
 
