@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
 from alwann_c.frontend.onnx_batch import BATCH
+from alwann_c.frontend.onnx_resize import Importer, resize, upsample
 from alwann_c.ir import ops
 from alwann_c.ir.ops import op_name
 from alwann_c.ir.spec import Quantization
 from alwann_c.passes.layers import constant
-
-
-class Importer(Protocol):
-    """What a converter needs of the importer."""
-
-    bb: Any
-    """Block builder."""
-
-    @property
-    def batch(self) -> Any:
-        """Extent of the input's first axis."""
-
-    def fallback(self, op: str, inputs: list[Any], attrs: dict[str, Any]) -> Any:
-        """TVM's own conversion."""
-
 
 Converter = Callable[[Importer, list[Any], dict[str, Any]], Any]
 
@@ -105,34 +91,6 @@ def _concat(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any
     return relax.op.concat(parts, axis=axis)
 
 
-def _resize(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
-    """Empty `scales` and `sizes` mean absent."""
-    kept = [None if part is None or _is_empty(part) else part for part in inputs]
-    kept += [None] * (4 - len(kept))
-    if attrs.get("antialias"):
-        raise ValueError("antialias; export without it")
-    if attrs.get("axes") is not None or attrs.get("keep_aspect_ratio_policy", b"stretch") not in (
-        b"stretch",
-        "stretch",
-    ):
-        raise ValueError("axes or keep_aspect_ratio_policy; export with fixed sizes of all axes")
-    if kept[3] is None and kept[2] is None:
-        raise ValueError("neither scales nor sizes are constant; export with a fixed size")
-    if kept[2] is not None:
-        scales = constant(kept[2])
-        if scales is None:
-            raise ValueError("scales are not constant; export with a fixed size")
-        extents = ops.static_shape(inputs[0])
-        if None in extents[2:]:
-            raise ValueError("the spatial size is dynamic; give the input a fixed size")
-        sizes = [int(np.floor(s * (e or 1))) for s, e in zip(scales, extents, strict=True)]
-        exact = [s * (e or 1) == size for s, e, size in zip(scales, extents, sizes, strict=True)]
-        if not all(exact[2:]) and attrs.get("coordinate_transformation_mode") != b"align_corners":
-            raise ValueError(f"scales {scales.tolist()} do not divide the size; export with sizes")
-        kept = [kept[0], kept[1], None, relax.const(np.array(sizes, np.int64))]
-    return importer.fallback("Resize", kept, attrs)
-
-
 def _extents(importer: Importer, data: Any, shape: Any) -> list[Any] | None:
     """A constant shape with batch marks, as extents; None where there is none."""
     wanted = constant(shape) if isinstance(shape, relax.Expr) else None
@@ -169,11 +127,6 @@ def _is_one(extent: Any) -> bool:
     return isinstance(extent, int | tvm.tirx.IntImm) and int(extent) == 1
 
 
-def _is_empty(part: Any) -> bool:
-    value = constant(part) if isinstance(part, relax.Expr) else None
-    return value is not None and value.size == 0
-
-
 def _clip(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
     """Bounds are attributes before opset 11, inputs since; either may be absent."""
     bounds: list[float | None] = []
@@ -197,6 +150,22 @@ def _clip(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
             else relax.op.maximum(inputs[0], relax.const(np.float32(low)))
         )
     return inputs[0] if high is None else relax.op.minimum(inputs[0], relax.const(np.float32(high)))
+
+
+def _squeeze(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """TVM's layout conversion reads negative axes as huge ones."""
+    given = constant(inputs[1]) if len(inputs) > 1 and inputs[1] is not None else attrs.get("axes")
+    shape = getattr(inputs[0].ty, "shape", None)
+    if given is None or shape is None or constant(inputs[0]) is not None:
+        return importer.fallback("Squeeze", inputs, attrs)
+    rank = len(shape)
+    return relax.op.squeeze(inputs[0], [int(axis) % rank for axis in np.asarray(given).reshape(-1)])
+
+
+def _space_to_depth(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    if attrs.get("mode", b"DCR") not in (b"DCR", "DCR"):
+        raise ValueError("mode CRD; export as DCR")
+    return importer.fallback("SpaceToDepth", inputs, attrs)
 
 
 def _chained(make: Callable[[Any, Any], Any], *, mean: bool = False) -> Converter:
@@ -277,7 +246,8 @@ CONVERTERS: dict[str, Converter] = {
     "Clip": _clip,
     "Gather": _gather,
     "Concat": _concat,
-    "Resize": _resize,
+    "Resize": resize,
+    "Upsample": upsample,
     "Reshape": _reshape,
     "Expand": _expand,
     "Max": _chained(relax.op.maximum),
@@ -289,5 +259,7 @@ CONVERTERS: dict[str, Converter] = {
     "Pow": _power,
     "ConvTranspose": _conv_transpose,
     "Dropout": _dropout,
+    "Squeeze": _squeeze,
+    "SpaceToDepth": _space_to_depth,
 }
 """Operators converted here instead of by TVM."""

@@ -78,4 +78,15 @@ def _last_line(e: Exception) -> str:
     return (lines[-1] if lines else type(e).__name__)[:300]
 
 
-KNOWN_OPERATORS = frozenset(onnx_frontend._get_convert_map()) | frozenset(CONVERTERS)
+_NOT_COMPILED = frozenset(
+    {
+        *("CumSum", "TopK", "Unique", "NonZero", "Compress", "NonMaxSuppression"),
+        *("SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceAt"),
+        *("SequenceLength", "SplitToSequence", "ConcatFromSequence"),
+        *("Optional", "OptionalGetElement", "OptionalHasElement"),
+    }
+)
+"""Taken by TVM's importer, but sorted, of a size known at run time only, or no tensors."""
+
+KNOWN_OPERATORS = (frozenset(onnx_frontend._get_convert_map()) | CONVERTERS.keys()) - _NOT_COMPILED
+"""Operators the frontend takes."""
