@@ -91,8 +91,16 @@ def _data(command: Parser, option: str, text: str, *, required: bool = False) ->
     _completed(action, files(".toml", ".npz"))
 
 
+MODELS = (".onnx", ".pt2", ".relay", ".tflite")
+
+
 def _model(command: Parser) -> None:
-    _completed(command.add_argument("model", metavar="MODEL", help="ONNX file"), files(".onnx"))
+    text = "ONNX, .pt2, .relay or .tflite file"
+    _completed(command.add_argument("model", metavar="MODEL", help=text), files(*MODELS))
+    _loading(command)
+
+
+def _loading(command: Parser) -> None:
     command.add_argument(
         "--input-shape", type=shape, metavar="C,H,W", help="of a model that leaves it open"
     )
@@ -263,6 +271,7 @@ def _export_rtl(command: Parser) -> None:
     command.add_argument(
         "--model", metavar="MODEL", help="default: as the manifest beside PLAN says"
     )
+    _loading(command)
     _data(command, "--calibration", "default: as the manifest says")
     _data(command, "--data", "golden images; default: the calibration data")
     command.add_argument(
