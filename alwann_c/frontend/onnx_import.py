@@ -16,7 +16,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from alwann_c.codegen.machine import without_native_warnings
 from alwann_c.errors import UnsupportedError
 from alwann_c.frontend.onnx_converters import CONVERTERS
-from alwann_c.frontend.onnx_file import opset_of
+from alwann_c.frontend.onnx_file import opset_of, where_is
 
 _EXPORT = "replace it in the model, or export with another opset (11 to 21 are tested)"
 
@@ -56,8 +56,11 @@ class Importer(onnx_frontend.ONNXGraphImporter):  # type: ignore[misc]
 
 
 def to_relax(label: str, model: onnx.ModelProto) -> tvm.IRModule:
-    """Imports a checked graph. Raises UnsupportedError naming operator, node and opset."""
+    """Imports a checked graph; nodes without a name get that of their output. Raises
+    UnsupportedError naming operator, node and opset."""
     opset, module, failure = opset_of(model), None, ""
+    for node in model.graph.node:
+        node.name = where_is(node)
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), without_native_warnings():
         warnings.simplefilter("ignore")  # it renames inputs aloud, and prints what it refuses
         try:
