@@ -25,7 +25,7 @@ from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import Plan, codes_hash
 from alwann_c.progress import Clock, Progress, Say
-from alwann_c.quantized import Kind, QuantizationScheme, QuantizedModel, quantize
+from alwann_c.quantized import Kind, QuantizedModel, quantize, scheme_for
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
 from alwann_c.search import (
@@ -259,8 +259,8 @@ def compile_model(
     command: str = "",
     say: Say = _LOG.info,
 ) -> CompileResult:
-    """The whole job; `output` gets the files of docs/formats.md, report.html among them.
-    `approximate`: kinds of layers, see `QuantizationScheme`.
+    """The whole job; `output` gets the files of docs/formats.md. `approximate`: kinds of layers, see
+    `QuantizationScheme`.
 
     Raises InputError on bad input, before anything is written.
     """
@@ -278,13 +278,7 @@ def compile_model(
     with ExitStack() as stack:
         folder = stack.enter_context(fresh_folder(Path(output)))
         with clock.stage("calibrate"):
-            operands = aim.operands
-            scheme = QuantizationScheme(
-                signed=operands.signed,
-                activation_bits=operands.activation_bits,
-                weight_bits=operands.weight_bits,
-                approximate=approximate,
-            )
+            scheme = scheme_for(aim, approximate)
             quantized = quantize(network, sets["calibration"], scheme)
         approximable = place(quantized, aim, library, exclusions).approximable
         say(f"{network.name}: {len(quantized.layers)} integer layers")

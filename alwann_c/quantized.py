@@ -24,7 +24,7 @@ from alwann_c.passes.given import Recode, given_codes
 from alwann_c.passes.layers import FloatLayer
 from alwann_c.passes.observe import Observe
 from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes, product_codes
-from alwann_c.targets import MAX_BITS, MIN_BITS, exact_products
+from alwann_c.targets import MAX_BITS, MIN_BITS, Target, exact_products
 
 Float32 = npt.NDArray[np.float32]
 BATCH = 250
@@ -73,6 +73,17 @@ class QuantizationScheme:
     def activation_format(self) -> CodeFormat:
         """Codes of activations."""
         return CodeFormat(self.signed, self.activation_bits, self.activations == "symmetric")
+
+
+def scheme_for(target: Target, approximate: tuple[Kind, ...]) -> QuantizationScheme:
+    """The scheme that an accelerator's operands ask for."""
+    operands = target.operands
+    return QuantizationScheme(
+        signed=operands.signed,
+        activation_bits=operands.activation_bits,
+        weight_bits=operands.weight_bits,
+        approximate=approximate,
+    )
 
 
 @dataclass(frozen=True, eq=False)
