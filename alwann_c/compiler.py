@@ -259,8 +259,7 @@ def compile_model(
     command: str = "",
     say: Say = _LOG.info,
 ) -> CompileResult:
-    """The whole job; `output` gets the files of docs/formats.md. `approximate`: kinds of layers, see
-    `QuantizationScheme`.
+    """The whole job on `approximate` kinds of layers; `output` gets what docs/formats.md says.
 
     Raises InputError on bad input, before anything is written.
     """
