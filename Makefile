@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint types docs fuzz soak bench test-exporters test-netlists test-gpu bench-gpu gpu-tables bench-evolution reproduce clean
+.PHONY: help demo test test-slow lint types docs fuzz soak bench test-exporters test-tflite test-netlists test-gpu bench-gpu gpu-tables bench-evolution reproduce clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "%-14s %s\n", $$1, $$2}'
@@ -52,6 +52,10 @@ bench: $(STAMP) ## benchmarks of kernels and networks beside ONNX Runtime
 test-exporters: $(STAMP) ## networks exported by PyTorch, and its own programs (installs PyTorch)
 	$(BIN)/python -m pip install --quiet -e '.[torch]'
 	$(BIN)/python -m pytest tests/exporters
+
+test-tflite: $(STAMP) ## TensorFlow Lite models beside its interpreter (installs ai-edge-litert)
+	$(BIN)/python -m pip install --quiet -e '.[tflite]' ai-edge-litert
+	$(BIN)/python -m pytest tests/test_tflite_frontend.py tests/interpreters
 
 test-netlists: $(STAMP) ## import of Verilog and BLIF through Yosys
 	$(BIN)/python -m pip install --quiet -e '.[netlists]'

@@ -40,23 +40,38 @@ class Exclusions:
 
 def layer_kind(layer: LayerCodes) -> str:
     """Kind of a layer in the target's words."""
-    if layer.kind == "dense":
-        return "dense"
+    if layer.kind in ("dense", "matmul"):
+        return layer.kind
     if layer.spec.groups == 1:
         return "conv2d"
     return "depthwise_conv2d" if layer.spec.groups == layer.spec.in_channels else "grouped_conv2d"
+
+
+_PLURALS = {
+    "conv2d": "convolutions",
+    "dense": "dense layers",
+    "matmul": "products of two activations",
+}
+
+
+def _asked_as(layer: LayerCodes) -> str:
+    """Kind of a layer in the words of `QuantizationScheme.approximate`."""
+    return layer.kind if layer.kind in ("dense", "matmul") else "conv2d"
 
 
 def layer_work(layer: LayerCodes) -> LayerWork:
     """What the layer asks of an accelerator for one image; 8-bit tensors."""
     spec = layer.spec
     positions = spec.out_height * spec.out_width
+    weight_bytes = layer.weight.size
+    if layer.kind == "matmul":
+        weight_bytes = spec.matrices * spec.taps * spec.out_channels
     return LayerWork(
         layer.name,
         layer_kind(layer),
         spec.macs,
         input_bytes=spec.height * spec.width * spec.in_channels,
-        weight_bytes=layer.weight.size,
+        weight_bytes=weight_bytes,
         output_bytes=positions * spec.out_channels,
         positions=positions,
         taps=spec.taps,
@@ -140,13 +155,14 @@ def approximable_layers(
             known = ", ".join(names)
             raise InputError(f"exclude: no layer matches '{pattern}'; the model has: {known}")
     refusals = dict(quantized.refusals)
+    asked: set[str] = set(quantized.scheme.approximate)
+    if rules.approximate_dense or exclusions.approximate_dense:
+        asked.add("dense")
     for name in names:
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             refusals[name] = "excluded by name"
-        elif layer_kind(quantized.layers[name]) == "dense" and not (
-            rules.approximate_dense or exclusions.approximate_dense
-        ):
-            refusals[name] = "dense layers stay exact unless asked"
+        elif (kind := _asked_as(quantized.layers[name])) not in asked:
+            refusals[name] = f"{_PLURALS[kind]} stay exact unless asked"
     if exclusions.first or rules.exclude_first:
         refusals[names[0]] = "first layer excluded"
     if exclusions.last or rules.exclude_last:

@@ -25,6 +25,7 @@ from alwann_c.deploy import (
 from alwann_c.ir.ops import fixed_batch
 from alwann_c.ir.rewrite import apply
 from alwann_c.libraries import library_identity, open_libraries
+from alwann_c.model import Model
 from alwann_c.passes.approximate import Approximate, LayerApproximation
 from alwann_c.plan import PackedArray, Plan, PlannedLayer, PlannedUnit, plan_quantization
 from alwann_c.quantized import QuantizedModel
@@ -131,6 +132,19 @@ def _plan_summary(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _model_summary(model: Model) -> dict[str, str]:
+    """What the manifest says of the model, and how it was loaded where that was asked for."""
+    options = model.options
+    said = {"name": model.name, "sha256": model.sha256, "path": str(model.path or "")}
+    if options.input_shape is not None:
+        said["input_shape"] = ",".join(map(str, options.input_shape))
+    if options.output is not None:
+        said["output"] = options.output
+    if options.params is not None:
+        said["params"] = str(options.params)
+    return said
+
+
 def _preprocessing(quantized: QuantizedModel) -> Preprocessing:
     described = quantized.calibration.description
     return Preprocessing(
@@ -171,7 +185,7 @@ def write_module(
         device=device,
         input=TensorSpec(name=model.input_name, shape=shape),
         output=TensorSpec(name=model.output_name, shape=[fixed, *model.output_shape]),
-        model={"name": model.name, "sha256": model.sha256, "path": str(model.path or "")},
+        model=_model_summary(model),
         preprocessing=_preprocessing(quantized),
         plan=_plan_summary(plan),
         plan_sha256=plan.sha256,

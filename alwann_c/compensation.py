@@ -19,7 +19,6 @@ from alwann_c.codegen.tap_residual import TapKernels
 from alwann_c.ir.ops import op_name
 from alwann_c.ir.reference import dequantize
 from alwann_c.ir.rewrite import apply, bindings
-from alwann_c.ir.spec import ConvSpec
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import (
     RUNGS,
@@ -28,8 +27,11 @@ from alwann_c.passes.compensate import (
     FitOptions,
     LayerData,
     Method,
+    ProductData,
+    ProductRows,
     Rows,
     compensate_layer,
+    compensate_product,
     draw_pixels,
     patches_at,
     targets_at,
@@ -57,8 +59,12 @@ class Effort:
     sweeps: int
     every: bool = True
 
-    def rows_of(self, spec: ConvSpec) -> int:
-        """Rows for one layer."""
+    def rows_of(self, layer: LayerCodes) -> int:
+        """Rows for one layer; of a product of two activations as many as need about
+        `rows * 128` look-ups."""
+        spec = layer.spec
+        if layer.kind == "matmul":
+            return max(1, self.rows * 128 // (spec.taps * spec.out_channels))
         return max(self.rows // 4, min(self.rows, self.rows * 32 // spec.out_channels))
 
 
@@ -124,29 +130,32 @@ class Compensator:
         self._kernels = TapKernels()
         self._targets: dict[tuple[str, Effort], Float32] = {}
         self._shortcuts: dict[tuple[str, Effort], Float32] = {}
-        self._exact: dict[str, LayerData] = {}
+        self._exact: dict[str, LayerData | ProductData] = {}
         self._cache: dict[tuple[str, Multiplier, Method], Compensation] = {}
         self._prefixes: dict[tuple[str, ...], LayerApproximation] = {}
 
-    def _pixels(self, spec: ConvSpec, effort: Effort) -> npt.NDArray[np.intp]:
+    def _pixels(self, layer: LayerCodes, effort: Effort) -> npt.NDArray[np.intp]:
         """Sampled output pixels of every image; fit images first, then the held-back ones."""
-        rows = effort.rows_of(spec)
-        return draw_pixels(len(self._images), spec, rows * len(self._images) // self._fit_count)
+        limit = effort.rows_of(layer) * len(self._images) // self._fit_count
+        return draw_pixels(len(self._images), layer.spec, limit)
 
     def _sampled_targets(self, effort: Effort) -> None:
         """Samples the float network's output of every layer, and what is added to it."""
-        layers = [x for x in self.quantized.model.layers if x.name in self.quantized.layers]
-        added = _added(self.quantized.model.module, layers)
-        specs = [self.quantized.layers[layer.name].spec for layer in layers]
-        pixels = [self._pixels(spec, effort) for spec in specs]
+        model = self.quantized.model
+        known = [*model.layers, *model.products]
+        layers = [layer for layer in known if layer.name in self.quantized.layers]
+        added = _added(model.module, layers)
+        codes = [self.quantized.layers[layer.name] for layer in layers]
+        specs = [layer.spec for layer in codes]
+        pixels = [self._pixels(layer, effort) for layer in codes]
         order = {layer.name: i for i, layer in enumerate(layers)}
         watched = [*(layer.output for layer in layers), *added.values()]
         sampled = [*range(len(layers)), *(order[name] for name in added)]
-        network = FloatNetwork(apply(Observe(watched), self.quantized.model.module))
+        network = FloatNetwork(apply(Observe(watched), model.module))
         parts: list[list[Float32]] = [[] for _ in watched]
         start = 0
-        for _, *tensors in network.batches(self._images):
-            stop = start + len(tensors[0])
+        for output, *tensors in network.batches(self._images):
+            stop = start + len(output)
             for part, i, tensor in zip(parts, sampled, tensors, strict=True):
                 part.append(targets_at(tensor, specs[i], pixels[i][start:stop]))
             start = stop
@@ -156,7 +165,21 @@ class Compensator:
         for name, found in zip(added, rows[len(layers) :], strict=True):
             self._shortcuts[name, effort] = found
 
-    def _data(self, name: str, run: ProbedRun, effort: Effort) -> LayerData:
+    def _product_data(self, name: str, run: ProbedRun, effort: Effort) -> ProductData:
+        """The same of a product of two activations: rows of the first with their matrices."""
+        layer, fit = self.quantized.layers[name], self._fit_count
+        spec, pixels, target = layer.spec, self._pixels(layer, effort), self._targets[name, effort]
+        left = patches_at(run.codes[name], spec, pixels)[:, 0]
+        right = run.residuals[name].astype(np.uint8).reshape(-1, spec.taps, spec.out_channels)
+        first = np.arange(len(pixels))[:, None] * spec.matrices
+        matrix = (first + pixels // (spec.height // spec.matrices)).reshape(-1)
+        split = fit * pixels.shape[1]
+        parts = (slice(split), slice(split, None))
+        return ProductData(
+            *(ProductRows(left[part], right, matrix[part], target[part]) for part in parts)
+        )
+
+    def _data(self, name: str, run: ProbedRun, effort: Effort) -> LayerData | ProductData:
         """What a layer reads in `run`, and what it should give.
 
         A residual block is reconstructed as a whole: where the layer's output is added to another
@@ -168,22 +191,25 @@ class Compensator:
         """
         if (name, effort) not in self._targets:
             self._sampled_targets(effort)
+        layer = self.quantized.layers[name]
+        if layer.kind == "matmul":
+            return self._product_data(name, run, effort)
         codes, target = run.codes[name], self._targets[name, effort]
-        spec = self.quantized.layers[name].spec
-        pixels, fit = self._pixels(spec, effort), self._fit_count
+        spec, pixels, fit = layer.spec, self._pixels(layer, effort), self._fit_count
         if name in run.residuals and (name, effort) in self._shortcuts:
             added: Any = targets_at(cast(Any, run.residuals[name]), spec, pixels)
             code = self.quantized.network.residual_codes[name]
             values = added if code is None else dequantize(added, code)
             target = target + (self._shortcuts[name, effort] - values)
         split = fit * pixels.shape[1]
+        patches = patches_at(codes, spec, pixels)
         return LayerData(
-            Rows(patches_at(codes[:fit], spec, pixels[:fit]), target[:split]),
-            Rows(patches_at(codes[fit:], spec, pixels[fit:]), target[split:]),
+            Rows(patches[:split], target[:split]),
+            Rows(patches[split:], target[split:]),
             self._kernels.residual,
         )
 
-    def layer_data(self, name: str, run: ProbedRun) -> LayerData:
+    def layer_data(self, name: str, run: ProbedRun) -> LayerData | ProductData:
         """What a fit of the layer would see in `run`, a run on the compensator's images."""
         return self._data(name, run, self.thorough)
 
@@ -197,9 +223,12 @@ class Compensator:
         layer: LayerCodes,
         multiplier: Multiplier,
         method: Method,
-        data: LayerData,
+        data: LayerData | ProductData,
         effort: Effort,
     ) -> Compensation:
+        if isinstance(data, ProductData):
+            correction = RUNGS[method].correction if method in RUNGS else "none"
+            return compensate_product(layer, multiplier, data, correction)
         options = RUNGS.get(method, FitOptions())
         coding: Coding = self.quantized.scheme.weights
         if options.coding == "own" or self.quantized.model.is_quantized:

@@ -22,7 +22,7 @@ from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import codes_hash
 from alwann_c.progress import Clock, Say
-from alwann_c.quantized import QuantizationScheme, quantize
+from alwann_c.quantized import Kind, quantize, scheme_for
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
 from alwann_c.search import approximate_correct, dask_client
@@ -69,6 +69,7 @@ def compile_model(
     libraries: Sequence[str | Path] = (),
     options: SearchOptions | None = None,
     exclusions: Exclusions | None = None,
+    approximate: tuple[Kind, ...] = ("conv2d",),
     device: str = "cpu",
     resume: bool = False,
     workers: int = 1,
@@ -76,7 +77,7 @@ def compile_model(
     command: str = "",
     say: Say = _LOG.info,
 ) -> CompileResult:
-    """The whole job; `output` gets the files of docs/formats.md, report.html among them.
+    """The whole job on `approximate` kinds of layers; `output` gets what docs/formats.md says.
 
     Raises InputError on bad input, before anything is written.
     """
@@ -94,12 +95,7 @@ def compile_model(
     with ExitStack() as stack:
         folder = stack.enter_context(fresh_folder(Path(output)))
         with clock.stage("calibrate"):
-            operands = aim.operands
-            scheme = QuantizationScheme(
-                signed=operands.signed,
-                activation_bits=operands.activation_bits,
-                weight_bits=operands.weight_bits,
-            )
+            scheme = scheme_for(aim, approximate)
             quantized = quantize(network, sets["calibration"], scheme)
         approximable = place(quantized, aim, library, exclusions).approximable
         say(f"{network.name}: {len(quantized.layers)} integer layers")

@@ -16,7 +16,7 @@ from alwann_c.frontend.formats import import_file
 from alwann_c.frontend.imported import Imported, ImportOptions
 from alwann_c.frontend.pytorch import import_program, is_program
 from alwann_c.ir.ops import static_shape
-from alwann_c.passes.layers import WEIGHT_CODES, FloatLayer, find_layers
+from alwann_c.passes.layers import WEIGHT_CODES, FloatLayer, find_layers, find_products
 from alwann_c.passes.normalise import normalise
 
 
@@ -52,6 +52,11 @@ class Model:
     def layers(self) -> list[FloatLayer]:
         """Convolutions and dense layers, in order."""
         return find_layers(self.module)
+
+    @property
+    def products(self) -> list[FloatLayer]:
+        """Products of two activations, in order."""
+        return find_products(self.module)
 
     @property
     def classes(self) -> int:

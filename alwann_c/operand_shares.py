@@ -39,7 +39,8 @@ def measure_operands(
 ) -> OperandShares:
     """Operand distribution on the first calibration images, over `layers` or all integer layers.
 
-    Weight codes are those of the exact network, before tuning. Raises InputError for a layer that
+    Weight codes are those of the exact network, before tuning; of a product of two activations, the
+    codes of the second one. Raises InputError for a layer that
     the model has not.
     """
     names = list(quantized.network.layer_names) if layers is None else list(layers)
@@ -55,7 +56,9 @@ def measure_operands(
         layer = quantized.layers[name]
         macs = layer.spec.macs
         activations += macs * _activation_shares(run.codes[name], layer)
-        weights += macs * np.bincount(layer.weight.ravel(), minlength=256) / layer.weight.size
+        columns = run.residuals[name] if layer.kind == "matmul" else layer.weight
+        codes = columns.ravel().astype(np.uint8)
+        weights += macs * np.bincount(codes, minlength=256) / codes.size
         total += macs
     return OperandShares(
         activations / total, weights / total, quantized.scheme.signed, tuple(names)

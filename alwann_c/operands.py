@@ -12,7 +12,7 @@ import numpy.typing as npt
 from alwann_c.codegen.stepwise import Walk
 from alwann_c.compensation import Compensator, Effort, bound
 from alwann_c.passes.approximate import LayerApproximation, uncompensated
-from alwann_c.passes.compensate import LayerData, output_gap
+from alwann_c.passes.compensate import LayerData, ProductData, output_gap, product_gap
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.quantized import QuantizedModel
 from alwann_c.targets import operand_values
@@ -33,7 +33,8 @@ def describe_operands(
     """The content of `operands.json` for the layers of a plan.
 
     Activation codes are counted in the approximate network, as the accelerator would see them,
-    padding left out; weight codes in the coding the layer is approximated in, before tuning.
+    padding left out; weight codes in the coding the layer is approximated in, before tuning. In a
+    product of two activations the second one's codes are in the weights' place.
     """
     compensator = Compensator(quantized, images=IMAGES, thorough=ROWS)
     walk = Walk(quantized.network, compensator.images)
@@ -47,7 +48,8 @@ def describe_operands(
         run = walk.read()
         walk.advance(bound(approximation))
         activations = np.bincount(run.codes[name].ravel(), minlength=256)
-        weights = np.bincount(layer.weight.ravel(), minlength=256)
+        columns = run.residuals[name] if layer.kind == "matmul" else layer.weight
+        weights = np.bincount(columns.ravel().astype(np.uint8), minlength=256)
         data = compensator.layer_data(name, run)
         layers.append(
             {
@@ -56,7 +58,7 @@ def describe_operands(
                 "zero_point": layer.input.zero_point,
                 "activations": _by_value(activations, layer.signed),
                 "weights": _by_value(weights, layer.signed),
-                "product_error": _product_error(layer, approximation, activations),
+                "product_error": _product_error(layer, approximation, activations, weights),
                 "weight_changes": _weight_changes(layer, approximation),
                 "output_error": {
                     "before": _output_error(uncompensated(own, approximation.multiplier), data),
@@ -74,14 +76,17 @@ def describe_operands(
     }
 
 
-def _output_error(approximation: LayerApproximation, data: LayerData) -> float:
+def _output_error(approximation: LayerApproximation, data: LayerData | ProductData) -> float:
     """Root mean square of the error of the layer's output against what it should give (see
     `Compensator`), relative to the deviation of that."""
     layer, scale = approximation.layer, approximation.scale
     step = (scale / np.float32(layer.input.scale)).astype(np.float32)
     table = approximation.multiplier.table
     scaled = replace(layer, weight_scale=step)
-    gap = output_gap(scaled, approximation.weight, table, data.choose, data.residual)
+    if isinstance(data, ProductData):
+        gap = product_gap(scaled, table, data.choose)
+    else:
+        gap = output_gap(scaled, approximation.weight, table, data.choose, data.residual)
     mean = gap.mean - (approximation.offset.astype(np.int64) - layer.offset())
     squares = (gap.variance + mean * mean) * scale.astype(np.float64) ** 2
     return float(np.sqrt(squares.mean() / data.variance))
@@ -106,7 +111,7 @@ def _weight_changes(layer: LayerCodes, approximation: LayerApproximation) -> dic
 
 
 def _product_error(
-    layer: LayerCodes, approximation: LayerApproximation, activations: Counts
+    layer: LayerCodes, approximation: LayerApproximation, activations: Counts, weights: Counts
 ) -> dict[str, float]:
     """Error of one product, `M(a, w) - a w`: mean, mean absolute value and deviation; `product` is
     the mean of |a w|.
@@ -117,7 +122,7 @@ def _product_error(
     exact = np.outer(value, value)
     error = approximation.multiplier.table - exact
     rows = activations / max(int(activations.sum()), 1)
-    columns = np.bincount(layer.weight.ravel(), minlength=256) / layer.weight.size
+    columns = weights / max(int(weights.sum()), 1)
 
     def expected(of: npt.NDArray[np.float64]) -> float:
         return float(rows @ of @ columns)

@@ -114,6 +114,7 @@ class PlanQuantization(BaseModel):
     activation_bits: int = 8
     weight_bits: int = 8
     equalize: bool = False
+    approximate: tuple[Literal["conv2d", "dense", "matmul"], ...] = ("conv2d",)
     images: int
     codes_sha256: str
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,17 @@ from alwann_c.passes.calibrate import CodeFormat, Estimator, Observation, estima
 from alwann_c.passes.equalize import Equalize
 from alwann_c.passes.fuse_epilogue import FuseEpilogue
 from alwann_c.passes.given import Recode, given_codes
-from alwann_c.passes.layers import FloatLayer, find_layers
+from alwann_c.passes.layers import FloatLayer
 from alwann_c.passes.observe import Observe
-from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes
-from alwann_c.targets import MAX_BITS, MIN_BITS, exact_products
+from alwann_c.passes.quantize import LayerCodes, Quantize, layer_codes, product_codes
+from alwann_c.targets import MAX_BITS, MIN_BITS, Target, exact_products
 
 Float32 = npt.NDArray[np.float32]
 BATCH = 250
+
+Kind = Literal["conv2d", "dense", "matmul"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Kinds of layers that may be approximated; `conv2d` includes grouped and depthwise ones."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,9 @@ class QuantizationScheme:
             affine.
         activation_bits, weight_bits: widths of the codes, 2 to 8, for narrower multipliers.
         equalize: cross-layer equalisation first (`alwann_c.passes.equalize`).
+        approximate: kinds of layers that may run on approximate multipliers. Dense layers are exact
+            integer layers otherwise; products of two activations (`matmul`) are integer only if
+            named.
     """
 
     weights: Literal["per-channel", "per-tensor"] = "per-channel"
@@ -52,6 +59,7 @@ class QuantizationScheme:
     activation_bits: int = 8
     weight_bits: int = 8
     equalize: bool = False
+    approximate: tuple[Kind, ...] = ("conv2d",)
 
     def __post_init__(self) -> None:
         for name in ("activation_bits", "weight_bits"):
@@ -65,6 +73,17 @@ class QuantizationScheme:
     def activation_format(self) -> CodeFormat:
         """Codes of activations."""
         return CodeFormat(self.signed, self.activation_bits, self.activations == "symmetric")
+
+
+def scheme_for(target: Target, approximate: tuple[Kind, ...]) -> QuantizationScheme:
+    """The scheme that an accelerator's operands ask for."""
+    operands = target.operands
+    return QuantizationScheme(
+        signed=operands.signed,
+        activation_bits=operands.activation_bits,
+        weight_bits=operands.weight_bits,
+        approximate=approximate,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +118,23 @@ class QuantizedModel:
         return StepwiseNetwork(self.module, batch=fixed_batch(self.module) or BATCH)
 
 
+def _wanted(model: Model, scheme: QuantizationScheme) -> list[FloatLayer]:
+    """The layers that are to become integer ones, where they can."""
+    if "matmul" not in scheme.approximate:
+        return model.layers
+    products = model.products
+    if scheme.activation_bits != scheme.weight_bits:
+        reason = "its operands are both activations: it needs codes of one width"
+        products = [replace(product, refusal=product.refusal or reason) for product in products]
+    return [*model.layers, *products]
+
+
 def _observe(
     model: Model, layers: list[FloatLayer], images: Float32
 ) -> dict[tvm.ir.Var, Observation]:
     """Histograms of the distinct layer inputs, in two passes over the images."""
-    sources = list(dict.fromkeys(layer.source for layer in layers))
+    read = [var for layer in layers for var in (layer.source, layer.other) if var is not None]
+    sources = list(dict.fromkeys(read))
     network = FloatNetwork(apply(Observe(sources), model.module))
     observations = {var: Observation() for var in sources}
     for _, *tensors in network.batches(images):
@@ -120,7 +151,8 @@ def _as_given(
 ) -> QuantizedModel:
     """The integer network of a model that is quantized already."""
     module = apply(Recode(scheme.signed), model.module)
-    codes, refusals = given_codes(module, find_layers(module), signed=scheme.signed)
+    recoded = replace(model, module=module)
+    codes, refusals = given_codes(module, _wanted(recoded, scheme), signed=scheme.signed)
     if not codes:
         raise InputError(
             f"{model.name}: no layer has 8-bit input and weight in the file; quantize activations "
@@ -138,7 +170,8 @@ def quantize(
     *,
     images: int = 500,
 ) -> QuantizedModel:
-    """Converts every convolution and dense layer to 8-bit integer arithmetic.
+    """Converts every convolution and dense layer to 8-bit integer arithmetic; products of two
+    activations as well where the scheme asks for it.
 
     Args:
         model: from `load`.
@@ -157,7 +190,7 @@ def quantize(
         model = replace(model, module=apply(Equalize(), model.module))
     if calibration is None:
         raise InputError(f"{model.name}: a float model needs calibration images; give some")
-    found = model.layers
+    found = _wanted(model, scheme)
     taken = [layer for layer in found if layer.refusal is None]
     if not taken:
         raise InputError(f"{model.name}: no layer can be converted to integer arithmetic")
@@ -165,6 +198,10 @@ def quantize(
     codes: dict[str, LayerCodes] = {}
     for layer in taken:
         code = estimate(observations[layer.source], scheme.ranges, scheme.activation_format)
+        if layer.other is not None:
+            other = estimate(observations[layer.other], scheme.ranges, scheme.activation_format)
+            codes[layer.name] = product_codes(layer, code, other, bits=scheme.activation_bits)
+            continue
         codes[layer.name] = layer_codes(
             layer,
             code,

@@ -1,5 +1,5 @@
 """What legalizing to kernels has in common for every backend: each kernel is added once, a dense layer
-is a convolution of a 1 x 1 image."""
+is a 1 x 1 convolution of its rows."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ class Kernels:
         return relax.call_tir(self._added[key], list(args), out_ty=out_type)
 
     def dense(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
-        """`alwann.dense` -> `alwann.conv2d` of a 1 x 1 image."""
+        """`alwann.dense` -> `alwann.conv2d` 1 x 1 of an image of `spec.height` rows."""
         spec = ops.conv_spec(call)
         batch = call.args[0].ty.shape[0]
-        image = builder.emit(relax.op.reshape(call.args[0], (batch, 1, 1, spec.in_channels)))
+        rows = (batch, spec.height, spec.width)
+        image = builder.emit(relax.op.reshape(call.args[0], (*rows, spec.in_channels)))
         args = [image, *call.args[1:]]
         if len(args) > 1 + len(ops.LAYER_OPERANDS):
-            residual = relax.op.reshape(args[-1], (batch, 1, 1, spec.out_channels))
+            residual = relax.op.reshape(args[-1], (*rows, spec.out_channels))
             args[-1] = builder.emit(residual)
         gemm = builder.emit(ops.conv2d(ops.layer_name(call), spec, args))
-        return relax.op.reshape(gemm, (batch, spec.out_channels))
+        return relax.op.reshape(gemm, call.ty.shape)

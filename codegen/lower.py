@@ -44,6 +44,13 @@ class _Kernels(Kernels):
         args = [*args[:count], numbers, *args[count:]]
         return self.call(builder, ("alwann_conv2d_", shared, strategy), make, args, call.ty)
 
+    def matmul(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`alwann.matmul` -> table look-ups."""
+        spec, rank, args = ops.conv_spec(call), len(call.ty.shape), list(call.args)
+        args[_TABLE] = self._prepared(args[_TABLE], spec.signed)
+        make = lambda: cpu.matmul_primfunc(spec, rank)  # noqa: E731
+        return self.call(builder, ("alwann_matmul_", spec, rank), make, args, call.ty)
+
     def _prepared(self, table: relax.Expr, signed: bool) -> relax.Expr:
         """A constant table as kernels want it, made once; run-time tables come prepared."""
         if not isinstance(table, tvm.ir.GenericConst):
@@ -105,6 +112,7 @@ def lower(
     kernels = _Kernels(target, strategies)
     own: dict[str, Legalizer] = {
         ops.CONV2D: kernels.conv2d,
+        ops.MATMUL: kernels.matmul,
         ops.QUANTIZE: kernels.quantize,
         ops.DEQUANTIZE: kernels.dequantize,
         "relax.nn.conv2d": kernels.float_conv2d,

@@ -62,6 +62,13 @@ class _Kernels(Kernels):
         """`alwann.conv2d`."""
         return self._layer(builder, ops.conv_spec(call), call)
 
+    def matmul(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
+        """`alwann.matmul`."""
+        spec, rank = ops.conv_spec(call), len(call.ty.shape)
+        make = lambda: gpu.matmul_primfunc(spec, rank, self.kind)  # noqa: E731
+        key = ("alwann_matmul", spec, rank)
+        return self.call(builder, key, make, list(call.args), call.ty)
+
     def quantize(self, builder: relax.BlockBuilder, call: relax.Call) -> relax.Expr:
         """`alwann.quantize`."""
         code, rank = ops.quantization(call), len(call.ty.shape)
@@ -85,6 +92,7 @@ def kernel_passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
     kind, kernels = target.kind.name, _Kernels(target)
     own = {
         ops.CONV2D: kernels.conv2d,
+        ops.MATMUL: kernels.matmul,
         ops.QUANTIZE: kernels.quantize,
         ops.DEQUANTIZE: kernels.dequantize,
     }

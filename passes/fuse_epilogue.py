@@ -30,7 +30,7 @@ class _Fuser(Rebuilder):
         self.decoded: dict[relax.Expr, tuple[relax.Expr, Quantization]] = {}
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
-        if ops.is_layer(value):
+        if ops.is_layer(value) and op_name(value) != ops.MATMUL:
             self.pending[var] = self.remap(value)
             return None
         fused = self._fuse(value)

@@ -18,7 +18,7 @@ from alwann_c.ir import ops
 from alwann_c.ir.rewrite import Rebuilder, bindings
 from alwann_c.ir.spec import Quantization
 from alwann_c.passes.layers import FloatLayer, weight_codes
-from alwann_c.passes.quantize import LayerCodes
+from alwann_c.passes.quantize import LayerCodes, product_codes
 
 KEPT_FLOAT = "the file keeps it in float"
 
@@ -78,6 +78,14 @@ def given_codes(
     for layer in layers:
         if layer.refusal is not None or layer.spec is None:
             refusals[layer.name] = layer.refusal or KEPT_FLOAT
+            continue
+        if layer.other is not None:
+            found = [made.get(var) for var in (layer.source, layer.other)]
+            if any(value is None or ops.op_name(value) != ops.DEQUANTIZE for value in found):
+                refusals[layer.name] = KEPT_FLOAT
+                continue
+            pair = [recoded(ops.quantization(value), signed) for value in found]
+            codes[layer.name] = product_codes(layer, *pair)
             continue
         source = made.get(layer.source)
         if source is None or ops.op_name(source) != ops.DEQUANTIZE or layer.name not in stored:

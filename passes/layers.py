@@ -1,14 +1,17 @@
-"""Finds the layers of a normalised float module: convolutions and dense layers, in order."""
+"""Finds the layers of a normalised float module: convolutions, dense layers, and products of two
+activations, in order."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import tvm
-from tvm import relax
+import tvm_ffi
+from tvm import relax, sym
 
 from alwann_c.ir.ops import op_name, static_shape
 from alwann_c.ir.rewrite import bindings, use_counts
@@ -21,7 +24,7 @@ WEIGHT_CODES = "weight_codes"
 """Function attribute of `main`: layer name -> [scale float32 [n], zero point int32 [n]] of layers
 whose weights the file stores as 8-bit codes (unsigned: int8 moved up by 128)."""
 
-LayerKind = Literal["conv2d", "depthwise_conv2d", "dense"]
+LayerKind = Literal["conv2d", "depthwise_conv2d", "dense", "matmul"]
 
 
 def constant(expr: relax.Expr) -> npt.NDArray[Any] | None:
@@ -59,6 +62,8 @@ class FloatLayer:
 
     `spec` describes it as an integer convolution (zero point and epilogue left at their defaults);
     `weight` is [kh, kw, c_in/groups, n], `bias` [n]; `refusal` says why it cannot be approximated.
+    A product of two activations has `other`, its second operand, a weight [1, 1, 1, 1] and a bias
+    [1] that mean nothing.
     """
 
     name: str
@@ -70,6 +75,7 @@ class FloatLayer:
     source: relax.Var
     output: relax.Var
     call: relax.Call
+    other: relax.Var | None = None
 
 
 def layer_names(mod: tvm.IRModule, count: int) -> list[str]:
@@ -110,15 +116,29 @@ def _conv_spec(call: relax.Call, weight: npt.NDArray[np.float32]) -> tuple[ConvS
     return spec, ""
 
 
-def _spec_of(call: relax.Call, weight: npt.NDArray[np.float32]) -> tuple[ConvSpec | None, str]:
+def rows_per_image(mod: tvm.IRModule, expr: relax.Expr) -> int | None:
+    """Rows [..., features] of a tensor that belong to one image; None when that is not fixed."""
+    *rows, _ = list(expr.ty.shape)
+    total: Any = tvm.tirx.IntImm("int64", 1)
+    for extent in rows:
+        total = total * extent
+    count = sym.Analyzer().simplify(tvm.tirx.floordiv(total, mod["main"].params[0].ty.shape[0]))
+    return int(count) if isinstance(count, tvm.tirx.IntImm) and int(count) > 0 else None
+
+
+def _spec_of(
+    mod: tvm.IRModule, call: relax.Call, weight: npt.NDArray[np.float32]
+) -> tuple[ConvSpec | None, str]:
     if op_name(call) == "relax.nn.conv2d":
         return _conv_spec(call, weight)
-    shape = static_shape(call.args[0])
-    if len(shape) != 2:
-        return None, f"its input has rank {len(shape)}; only [batch, features] is taken"
+    if len(call.args[0].ty.shape) < 2:
+        return None, "its input is a vector; [batch, ..., features] is taken"
+    rows = rows_per_image(mod, call.args[0])
+    if rows is None:
+        return None, "its number of rows for one image is not fixed"
     if weight.shape[0] > MAX_TAPS:
         return None, f"{weight.shape[0]} taps exceed the {MAX_TAPS} an int32 accumulator holds"
-    return ConvSpec(1, 1, weight.shape[0], weight.shape[1]), ""
+    return ConvSpec(rows, 1, weight.shape[0], weight.shape[1]), ""
 
 
 def find_layers(mod: tvm.IRModule) -> list[FloatLayer]:
@@ -136,7 +156,7 @@ def find_layers(mod: tvm.IRModule) -> list[FloatLayer]:
     for name, (var, call) in zip(names, calls, strict=True):
         weight = constant(call.args[1])
         assert weight is not None
-        spec, reason = _spec_of(call, weight)
+        spec, reason = _spec_of(mod, call, weight)
         channels = weight.shape[-1]
         bias, output = np.zeros(channels), var
         if var in bias_of and uses[var] == 1:
@@ -160,3 +180,41 @@ def find_layers(mod: tvm.IRModule) -> list[FloatLayer]:
             )
         )
     return layers
+
+
+def _product_spec(call: relax.Call) -> tuple[ConvSpec | None, str]:
+    """[b, ..., m, k] times [b, ..., k, n]."""
+    left, right = (list(argument.ty.shape) for argument in call.args)
+    if len(left) != len(right) or len(left) < 3:
+        return None, "its operands are not both [batch, ..., rows, columns]"
+    if not tvm_ffi.structural_equal(left[:-2], right[:-2]):
+        return None, "one of its operands is repeated for several matrices of the other"
+    extents = [*left[1:], right[-1]]
+    if not all(isinstance(extent, tvm.tirx.IntImm) for extent in extents):
+        return None, "its matrices are not of fixed size"
+    *matrices, rows, taps, channels = (int(extent) for extent in extents)
+    if taps > MAX_TAPS:
+        return None, f"{taps} taps exceed the {MAX_TAPS} an int32 accumulator holds"
+    count = math.prod(matrices)
+    return ConvSpec(count * rows, 1, taps, channels, matrices=count), ""
+
+
+def is_float_product(value: relax.Expr) -> bool:
+    """A matrix product of two float32 activations."""
+    if op_name(value) != "relax.matmul":
+        return False
+    return all(isinstance(a, relax.Var) and str(a.ty.dtype) == "float32" for a in value.args)
+
+
+def find_products(mod: tvm.IRModule) -> list[FloatLayer]:
+    """Products of two activations (attention), in order, named `matmul0`, `matmul1`, ..."""
+    calls = [(var, value) for var, value in bindings(mod) if is_float_product(value)]
+    products = []
+    for index, (var, call) in enumerate(calls):
+        spec, reason = _product_spec(call)
+        a, b = call.args
+        weight, bias = np.zeros((1, 1, 1, 1), np.float32), np.zeros(1, np.float32)
+        name = f"matmul{index}"
+        layer = FloatLayer(name, "matmul", spec, weight, bias, reason or None, a, var, call, b)
+        products.append(layer)
+    return products

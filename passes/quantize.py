@@ -26,7 +26,7 @@ from alwann_c.ir.reference import accumulator_offset
 from alwann_c.ir.rewrite import Rebuilder
 from alwann_c.ir.spec import ConvSpec, Quantization
 from alwann_c.passes.calibrate import CodeFormat
-from alwann_c.passes.layers import FloatLayer, find_layers
+from alwann_c.passes.layers import FloatLayer, find_layers, find_products
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,10 @@ class LayerCodes:
     `weight` uint8 codes [kh, kw, c_in/groups, n] (int8 bit patterns when signed),
     `weight_zero_point` int32 [n], `weight_scale` float32 [n], `bias` int32 [n] in accumulator
     units of `input.scale * weight_scale[n]`. Codes are `activation_bits` and `weight_bits` wide.
+
+    Of a product of two activations (`kind` matmul) the vectors have one element, and
+    `weight_zero_point` and `weight_scale` are those of the second operand, see `other`; `weight` is
+    one code, the zero point, which nothing multiplies.
     """
 
     name: str
@@ -58,6 +62,12 @@ class LayerCodes:
     def scale(self) -> npt.NDArray[np.float32]:
         """float32 [n]: what one unit of the accumulator is worth."""
         return (np.float32(self.input.scale) * self.weight_scale).astype(np.float32)
+
+    @property
+    def other(self) -> Quantization:
+        """Code of the second operand of a product of two activations."""
+        scale, zero_point = float(self.weight_scale[0]), int(self.weight_zero_point[0])
+        return Quantization(scale, zero_point, self.signed)
 
     def offset(self, correction: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
         """Activation-independent part of the accumulator, a bias correction included."""
@@ -112,6 +122,27 @@ def layer_codes(
     return LayerCodes(layer.name, layer.kind, spec, code, codes, zero_point, scale, bias, *widths)
 
 
+def product_codes(
+    layer: FloatLayer, code: Quantization, other: Quantization, *, bits: int = 8
+) -> LayerCodes:
+    """Quantizes a product of two activations coded by `code` and `other`, of one signedness and
+    one width."""
+    assert layer.spec is not None
+    spec = dataclasses.replace(layer.spec, zero_point=code.zero_point, signed=code.signed)
+    return LayerCodes(
+        layer.name,
+        layer.kind,
+        spec,
+        code,
+        np.full((1, 1, 1, 1), other.zero_point & 255, np.uint8),
+        np.array([other.zero_point], np.int32),
+        np.array([other.scale], np.float32),
+        np.zeros(1, np.int32),
+        bits,
+        bits,
+    )
+
+
 class _Quantizer(Rebuilder):
     def __init__(
         self,
@@ -120,12 +151,17 @@ class _Quantizer(Rebuilder):
         table: npt.NDArray[np.int32],
     ) -> None:
         super().__init__(mod)
-        self.layers = [layer for layer in find_layers(mod) if layer.name in codes]
+        found = [*find_layers(mod), *find_products(mod)]
+        self.layers = [layer for layer in found if layer.name in codes]
         self.by_output = {layer.output: layer for layer in self.layers}
         self.inner = {ops_var for layer in self.layers for ops_var in self._inner(layer)}
         self.codes = codes
         self.table = relax.const(table)
         self.stored_as = {layer.source: codes[layer.name] for layer in self.layers}
+        for layer in self.layers:
+            if layer.other is not None:
+                product = codes[layer.name]
+                self.stored_as[layer.other] = dataclasses.replace(product, input=product.other)
         self.code_vars: dict[relax.Var, relax.Expr] = {}
 
     @staticmethod
@@ -146,6 +182,9 @@ class _Quantizer(Rebuilder):
             relax.const(codes.offset()),
             relax.const(codes.scale),
         ]
+        if layer.other is not None:
+            self.lookup(layer.other)
+            return ops.matmul(layer.name, codes.spec, [*operands, self.code_vars[layer.other]])
         make = ops.dense if layer.kind == "dense" else ops.conv2d
         return make(layer.name, codes.spec, operands)
 

@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alwann_c.targets.toml_input import Flag, Name, NonNegative, Positive, Text
 
-LayerKind = Literal["conv2d", "grouped_conv2d", "depthwise_conv2d", "dense"]
-LAYER_KINDS: tuple[LayerKind, ...] = ("conv2d", "grouped_conv2d", "depthwise_conv2d", "dense")
+LayerKind = Literal["conv2d", "grouped_conv2d", "depthwise_conv2d", "dense", "matmul"]
+LAYER_KINDS: tuple[LayerKind, ...] = (
+    *("conv2d", "grouped_conv2d", "depthwise_conv2d"),
+    *("dense", "matmul"),
+)
 
 Architecture = Literal["power-gated", "pipelined"]
 Dataflow = Literal["ideal", "weight-stationary", "output-stationary"]

@@ -199,3 +199,50 @@ def test_refuses_missing_file_and_other_format(tmp_path: Path) -> None:
         load(tmp_path / "none.onnx")
     with pytest.raises(InputError, match=r"format '\.h5' is not supported"):
         load(tmp_path / "net.h5")
+
+
+def of_many_operators(opset: int) -> onnx.ModelProto:
+    """What exporters write since opset 11, spelled as `opset` spells it."""
+    net = Net(4)
+    x = net.node("Relu", [net.block("c1", "image", (3, 8))])
+    bounds = [net.constant(n, np.array(v, np.float32)) for n, v in (("low", 0.0), ("high", 6.0))]
+    x = net.node("Clip", [net.conv("c2", x, (8, 8), groups=4), *bounds])
+    gate = net.node("GlobalAveragePool", [x])
+    x = net.node("Mul", [x, net.node("HardSigmoid", [net.conv("gate", gate, (8, 8), kernel=1)])])
+    size = net.constant("size", np.array([1, 1, 2, 2], np.float32))
+    region = net.constant("region", np.zeros(0, np.float32))
+    x = net.node("Resize", [x, region, size], mode="nearest", nearest_mode="floor")
+    x = net.node("MaxPool", [x], kernel_shape=[2, 2], strides=[2, 2])
+    halves = net.node("Split", [x], axis=1, **({"num_outputs": 2} if opset >= 18 else {}))
+    net.nodes[-1].output.append(f"{halves}_2")
+    x = net.node("Concat", [f"{halves}_2", net.node("LeakyRelu", [halves], alpha=0.2)], axis=1)
+    if opset >= 18:
+        x = net.node("ReduceMean", [x, net.constant("axes", np.array([2, 3]))], keepdims=0)
+    else:
+        x = net.node("ReduceMean", [x], axes=[2, 3], keepdims=0)
+    if opset >= 13:
+        x = net.node("Unsqueeze", [x, net.constant("one", np.array([1]))])
+        x = net.node("Squeeze", [x, "one"])
+    else:
+        x = net.node("Squeeze", [net.node("Unsqueeze", [x], axes=[1])], axes=[1])
+    weight = net.constant("fc.weight", net.random.normal(0, 1, (8, CLASSES)).astype(np.float32))
+    logits = net.node("MatMul", [x, weight])
+    return net.model(net.node("Softmax", [logits], axis=-1), opset=opset)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 21])
+def test_opsets(opset: int, tmp_path: Path) -> None:
+    path = saved(tmp_path, of_many_operators(opset))
+    images = images_for(False, 3, seed=6)
+    got = FloatNetwork(load(path).module).run(images)
+    np.testing.assert_allclose(got, run_onnx(path, images), rtol=1e-4, atol=1e-6)
+
+
+def test_a_node_without_a_name_is_called_by_its_output(tmp_path: Path) -> None:
+    net = Net()
+    x = net.node("ArgMax", [net.conv("c", "image", (3, 4))], axis=1, select_last_index=1)
+    net.nodes[-1].name = ""
+    x = net.node("Cast", [x], to=TensorProto.FLOAT)
+    path = saved(tmp_path, net.model(net.node("Flatten", [x]), classes=64))
+    with pytest.raises(UnsupportedError, match=r"operator ArgMax of node 'argmax_1' \(opset 17\)"):
+        load(path)

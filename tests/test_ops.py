@@ -107,7 +107,7 @@ def test_every_field_is_carried() -> None:
         ),
     )
     for old, new in ((spec, changed), (Epilogue(), changed.epilogue)):
-        shapes = {"height", "width", "in_channels", "out_channels"}
+        shapes = {"height", "width", "in_channels", "out_channels", "matrices"}
         for field in dataclasses.fields(old):
             if field.name not in shapes:
                 assert getattr(old, field.name) != getattr(new, field.name)

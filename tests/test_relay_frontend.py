@@ -19,6 +19,8 @@ from alwann_c.frontend.imported import ImportOptions
 from alwann_c.frontend.relay import import_relay
 from alwann_c.frontend.relay_arrays import read_params
 from alwann_c.frontend.relay_text import parse
+from alwann_c.ir import ops, reference
+from alwann_c.ir.interpret import layer_values
 from alwann_c.ir.ops import static_shape
 from alwann_c.model import load
 from alwann_c.quantized import quantize
@@ -51,6 +53,36 @@ def test_a_quantized_program_keeps_its_codes() -> None:
     steps = np.rint((got - expected["outputs"]) / OUTPUT_STEP)
     assert np.abs(steps).max() <= 2
     assert len(np.unique(np.rint(got / OUTPUT_STEP))) > 5
+
+
+def test_each_quantized_layer_is_within_one_code_of_tvm() -> None:
+    """Each layer gets the codes that TVM's layer got. Both sum the same integers; TVM rescales
+    them in fixed point, here it is done in float32."""
+    quantized = quantize(load(FIXTURES / "quantized.relay"))
+    stored = np.load(FIXTURES / "quantized.npz")
+    values, _ = layer_values(quantized.module, stored["images"][:1])
+    ends = {"first": ("input", "first"), "second": ("pooled", "second"), "head": ("mean", "head")}
+    assert [ops.layer_name(call) for call, _, _ in values] == list(ends)
+    same = []
+    for call, (_, *operands), _ in values:
+        source, result = (stored[name] for name in ends[ops.layer_name(call)])
+        spec = ops.conv_spec(call)
+        codes = (source.astype(np.int16) + 128).astype(np.uint8)
+        image = codes.transpose(0, 2, 3, 1) if codes.ndim == 4 else codes[:, None, None]
+        got = reference.conv2d(np.ascontiguousarray(image), *operands, None, spec)
+        assert got.dtype == np.uint8
+        wanted = result.transpose(0, 2, 3, 1) if result.ndim == 4 else result
+        gap = got.reshape(wanted.shape).astype(int) - (wanted.astype(int) + 128)
+        assert np.abs(gap).max() <= 1
+        same.append((gap == 0).mean())
+    assert min(same) > 0.99
+
+
+def test_input_codes_are_tvms() -> None:
+    stored = np.load(FIXTURES / "quantized.npz")
+    layer = quantize(load(FIXTURES / "quantized.relay")).layers["first"]
+    codes = reference.quantize(stored["images"], layer.input).astype(int) - 128
+    np.testing.assert_array_equal(codes, stored["input"])
 
 
 def program(body: str, kind: str = "Tensor[(1, 4, 6, 6), float32]") -> str:

@@ -55,7 +55,7 @@ class Net:
         return relay.nn.batch_norm(x, *parts, self.var(f"{name}.variance", variance))[0]
 
 
-def floating() -> tuple[Any, dict[str, Any]]:
+def floating() -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Residual addition, squeeze-excite, depthwise, branches, transposed convolution, resize."""
     net = Net()
     x = relay.var("data", shape=(1, 3, 16, 16))
@@ -80,7 +80,7 @@ def floating() -> tuple[Any, dict[str, Any]]:
     y = relay.reshape(y, (1, -1))
     y = relay.nn.dense(y, net.weight("head.weight", 5, 32))
     y = relay.nn.softmax(relay.add(y, relay.const(RANDOM.normal(0, 1, 5).astype("float32"))))
-    return y, net.params
+    return y, net.params, {}
 
 
 def _codes(name: str, net: Net, *shape: int, limit: int = 90) -> Any:
@@ -110,8 +110,9 @@ def _qconv(
     return relay.nn.bias_add(y, bias), relay.const((scale * per_channel).astype(np.float32))
 
 
-def quantized() -> tuple[Any, dict[str, Any]]:
-    """Codes from the first operator to the last: per channel, padded, pooled, added, dense."""
+def quantized() -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Codes from the first operator to the last: per channel, padded, pooled, added, dense; and the
+    tensors of codes between its layers by name."""
     net = Net()
     x = relay.var("data", shape=(1, 3, 16, 16))
     const = relay.const
@@ -142,26 +143,41 @@ def quantized() -> tuple[Any, dict[str, Any]]:
         y, const(np.float32(0.06 * 0.01)), const(0), const(np.float32(0.03)), const(4),
         out_dtype="int8",
     )  # fmt: skip
-    return relay.qnn.op.dequantize(y, const(np.float32(0.03)), const(4)), net.params
+    steps = {"input": q, "first": first, "pooled": pooled, "second": second, "both": both}
+    steps |= {"mean": flat, "head": y}
+    return relay.qnn.op.dequantize(y, const(np.float32(0.03)), const(4)), net.params, steps
+
+
+def _run(result: Any, params: dict[str, Any]) -> list[Any]:
+    """What TVM's own executor computes for every image."""
+    free = relay.analysis.free_vars(result)
+    module = tvm.IRModule.from_expr(relay.Function(free, result))
+    module = relay.transform.InferType()(module)
+    with tvm.transform.PassContext(opt_level=3, config={"tir.disable_cse_tir": True}):
+        built = relay.build(module, target="llvm", params=params)
+    runner = graph_executor.GraphModule(built["default"](tvm.cpu()))
+    outputs = []
+    for image in IMAGES:
+        runner.run(data=image[None])
+        outputs.append([runner.get_output(i).numpy() for i in range(runner.get_num_outputs())])
+    return [np.concatenate(parts) for parts in zip(*outputs, strict=True)]
 
 
 def main(folder: Path) -> None:
-    """Writes every program, its parameters, and images with the outputs of TVM's own executor."""
+    """Writes every program, its parameters, and images with the outputs of TVM's own executor and
+    the codes between quantized layers."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, (result, params) in {"float": floating(), "quantized": quantized()}.items():
+    made = {"float": floating(), "quantized": quantized()}
+    for name, (result, params, steps) in made.items():
         free = relay.analysis.free_vars(result)
         module = tvm.IRModule.from_expr(relay.Function(free, result))
         module = relay.transform.InferType()(module)
         (folder / f"{name}.relay").write_text(module.astext(show_meta_data=True), encoding="utf-8")
         (folder / f"{name}.params").write_bytes(relay.save_param_dict(params))
-        with tvm.transform.PassContext(opt_level=3, config={"tir.disable_cse_tir": True}):
-            built = relay.build(module, target="llvm", params=params)
-        runner = graph_executor.GraphModule(built["default"](tvm.cpu()))
-        outputs = []
-        for image in IMAGES:
-            runner.run(data=image[None])
-            outputs.append(runner.get_output(0).numpy())
-        np.savez(folder / f"{name}.npz", images=IMAGES, outputs=np.concatenate(outputs))
+        (outputs,) = _run(result, params)
+        between = _run(relay.Tuple(list(steps.values())), params) if steps else []
+        codes = dict(zip(steps, between, strict=True))
+        np.savez(folder / f"{name}.npz", images=IMAGES, outputs=outputs, **codes)
 
 
 if __name__ == "__main__":

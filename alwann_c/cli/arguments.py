@@ -9,7 +9,7 @@ from alwann_c.cli.about import Version
 from alwann_c.cli.completion import SHELLS, files, multiplier_names, target_names
 from alwann_c.cli.examples import epilog
 from alwann_c.cli.multiplier_arguments import add_multipliers
-from alwann_c.cli.parser import Parser, image_numbers, positive, shape, share
+from alwann_c.cli.parser import Parser, image_numbers, layer_kinds, positive, shape, share
 
 COMPENSATIONS = (
     *("none", "alwann", "histogram", "variance", "bias"),
@@ -95,8 +95,16 @@ def _data(command: Parser, option: str, text: str, *, required: bool = False) ->
     _completed(action, files(".toml", ".npz"))
 
 
+MODELS = (".onnx", ".pt2", ".relay", ".tflite")
+
+
 def _model(command: Parser) -> None:
-    _completed(command.add_argument("model", metavar="MODEL", help="ONNX file"), files(".onnx"))
+    text = "ONNX, .pt2, .relay or .tflite file"
+    _completed(command.add_argument("model", metavar="MODEL", help=text), files(*MODELS))
+    _loading(command)
+
+
+def _loading(command: Parser) -> None:
     command.add_argument(
         "--input-shape", type=shape, metavar="C,H,W", help="of a model that leaves it open"
     )
@@ -126,6 +134,17 @@ def _exclusions(command: Parser) -> None:
     command.add_argument("--exclude-last", action="store_true", help="keep the last layer exact")
     command.add_argument(
         "--approximate-dense", action="store_true", help="approximate dense layers too"
+    )
+    _approximate(command)
+
+
+def _approximate(command: Parser) -> None:
+    command.add_argument(
+        "--approximate",
+        type=layer_kinds,
+        default=("conv2d",),
+        metavar="LIST",
+        help="kinds of layers: conv2d (default), dense, matmul (products of two activations)",
     )
 
 
@@ -163,6 +182,7 @@ def _inspect(command: Parser) -> None:
     command.add_argument(
         "--kernels", action="store_true", help="also the kernel that computes each layer here"
     )
+    _approximate(command)
 
 
 def _compile(command: Parser) -> None:
@@ -271,6 +291,7 @@ def _export_rtl(command: Parser) -> None:
     command.add_argument(
         "--model", metavar="MODEL", help="default: as the manifest beside PLAN says"
     )
+    _loading(command)
     _data(command, "--calibration", "default: as the manifest says")
     _data(command, "--data", "golden images; default: the calibration data")
     command.add_argument(

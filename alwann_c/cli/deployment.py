@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console
+from alwann_c.cli.parser import shape
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import MANIFEST, load_module
 from alwann_c.errors import InputError
@@ -70,8 +72,12 @@ def _recorded(plan: Path) -> dict[str, Any]:
     try:
         document = json.loads((plan.parent / MANIFEST).read_text(encoding="utf-8"))
         sets = {name: entry["path"] for name, entry in document["data"].items()}
-        return {"model": document["model"]["path"] or None, **sets}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        model = document["model"]
+        ways = {name: model[name] for name in ("output", "params") if name in model}
+        if "input_shape" in model:
+            ways["input_shape"] = shape(model["input_shape"])
+        return {"model": model["path"] or None, "loading": ways, **sets}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArgumentTypeError):
         return {}
 
 
@@ -96,7 +102,13 @@ def export_rtl(arguments: Any, console: Console) -> int:
     chosen = arguments.images or [0]
     if max(chosen) >= len(data):
         raise InputError(f"{data.path}: no image {max(chosen)}; it holds {len(data)}")
-    model = load(sources["model"])
+    recorded = found.get("loading", {})
+    model = load(
+        sources["model"],
+        input_shape=arguments.input_shape or recorded.get("input_shape"),
+        output=arguments.model_output or recorded.get("output"),
+        params=arguments.params or recorded.get("params"),
+    )
     data.check(model.input_shape, model.classes, need_labels=False)
     console.progress("calibrating")
     calibration = load_dataset(sources["calibration"])

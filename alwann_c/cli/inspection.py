@@ -14,7 +14,11 @@ from alwann_c.model import Model, load
 from alwann_c.passes.given import KEPT_FLOAT, given_codes
 from alwann_c.passes.layers import FloatLayer
 
-EXACT_UNLESS_ASKED = "dense: exact unless asked"
+EXACT_UNLESS_ASKED = {
+    "conv2d": "conv2d: exact, --approximate names other kinds",
+    "dense": "dense: exact unless asked",
+    "matmul": "product of two activations: float unless asked",
+}
 
 
 def load_model(arguments: Any) -> Model:
@@ -27,19 +31,21 @@ def load_model(arguments: Any) -> Model:
     )
 
 
-def _layer(layer: FloatLayer, refusal: str | None) -> dict[str, Any]:
+def _layer(layer: FloatLayer, refusal: str | None, asked: tuple[str, ...]) -> dict[str, Any]:
     spec = layer.spec
-    runs = "float" if refusal is not None else "int8"
+    kind = layer.kind if layer.kind in ("dense", "matmul") else "conv2d"
+    unasked = None if kind in asked else EXACT_UNLESS_ASKED[kind]
+    integer = refusal is None and (kind != "matmul" or kind in asked)
     return {
         "name": layer.name,
         "kind": layer.kind,
         "input": None if spec is None else [spec.height, spec.width, spec.in_channels],
         "output": None if spec is None else [spec.out_height, spec.out_width, spec.out_channels],
-        "weight": list(layer.weight.shape),
+        "weight": None if layer.other is not None else list(layer.weight.shape),
         "macs": None if spec is None else spec.macs,
         "approximable": refusal is None,
-        "runs": runs,
-        "reason": refusal or (EXACT_UNLESS_ASKED if layer.kind == "dense" else None),
+        "runs": "int8" if integer else "float",
+        "reason": refusal or unasked,
     }
 
 
@@ -53,7 +59,7 @@ def _float_operators(model: Model, layers: list[FloatLayer]) -> list[dict[str, A
             counts["a kernel of the importer" if name == "relax.call_tir" else name] += 1
     reasons = {
         "relax.nn.conv2d": "convolution without a constant weight",
-        "relax.matmul": "matrix product of two activations, or with a weight of another rank",
+        "relax.matmul": "matrix product with a weight of another rank",
         "relax.nn.conv2d_transpose": "transposed convolution",
         "relax.nn.conv1d": "1-D convolution",
         "relax.nn.conv3d": "3-D convolution",
@@ -71,16 +77,18 @@ def _float_operators(model: Model, layers: list[FloatLayer]) -> list[dict[str, A
 def inspect(arguments: Any, console: Console) -> int:
     """`inspect MODEL`."""
     model = load_model(arguments)
-    layers = model.layers
+    layers = [*model.layers, *model.products]
     refusals = {layer.name: layer.refusal for layer in layers}
     if model.is_quantized:
         _, given = given_codes(model.module, layers, signed=False)
         refusals = {layer.name: given.get(layer.name) for layer in layers}
-    rows = [_layer(layer, refusals[layer.name]) for layer in layers]
+    rows = [_layer(layer, refusals[layer.name], arguments.approximate) for layer in layers]
     if arguments.kernels:
         target = host_target()
         for row, layer in zip(rows, layers, strict=True):
             row["kernel"] = None if layer.spec is None else choose_strategy(layer.spec, target).name
+            if layer.kind == "matmul":
+                row["kernel"] = "look-ups"
     total = sum(row["macs"] or 0 for row in rows)
     floats = _float_operators(model, layers)
     batch = fixed_batch(model.module)
@@ -101,7 +109,7 @@ def inspect(arguments: Any, console: Console) -> int:
             [
                 str(row["name"]),
                 str(row["kind"]),
-                "x".join(map(str, row["weight"])),
+                "-" if row["weight"] is None else "x".join(map(str, row["weight"])),
                 "-" if row["output"] is None else "x".join(map(str, row["output"])),
                 "-" if row["macs"] is None else f"{row['macs']:,}",
                 row["runs"],

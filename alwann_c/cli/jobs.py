@@ -97,6 +97,7 @@ def compile_(arguments: Any, console: Console) -> int:
             race=not arguments.no_race,
         ),
         exclusions=_exclusions(arguments),
+        approximate=arguments.approximate,
         device=arguments.device,
         resume=arguments.resume,
         workers=arguments.workers,
@@ -175,6 +176,7 @@ def _scheme(arguments: Any, multiplier: Multiplier | None) -> QuantizationScheme
         multiplier is not None and multiplier.signed,
         arguments.activations,
         equalize=arguments.equalize,
+        approximate=arguments.approximate,
         **widths,
     )
 

@@ -9,6 +9,10 @@ from typing import Any, NoReturn
 
 from alwann_c.targets.suggest import remedy
 
+LAYER_KINDS = ("conv2d", "dense", "matmul")
+"""The kinds that may be approximated (`quantized.KINDS`), here because `--help` must not load the
+compiler."""
+
 
 class Parser(argparse.ArgumentParser):
     """Reports a bad command line in one `error:` line, exit code 2."""
@@ -93,3 +97,12 @@ def image_numbers(text: str) -> list[int]:
     if not numbers:
         raise argparse.ArgumentTypeError(f"'{text}' names no image")
     return numbers
+
+
+def layer_kinds(text: str) -> tuple[str, ...]:
+    """Kinds of layers separated by commas."""
+    kinds = tuple(dict.fromkeys(text.split(",")))
+    for kind in kinds:
+        if kind not in LAYER_KINDS:
+            raise argparse.ArgumentTypeError(f"'{kind}': {remedy(kind, LAYER_KINDS)}")
+    return kinds

@@ -10,12 +10,14 @@ from alwann_c.frontend.imported import Imported, ImportOptions
 from alwann_c.frontend.onnx import import_onnx
 from alwann_c.frontend.pytorch import import_pt2
 from alwann_c.frontend.relay import import_relay
+from alwann_c.frontend.tflite import import_tflite
 
 FORMATS: dict[str, Callable[[Path, ImportOptions], Imported]] = {
     ".onnx": import_onnx,
     "": import_onnx,
     ".pt2": import_pt2,
     ".relay": import_relay,
+    ".tflite": import_tflite,
 }
 """Importer of each file suffix."""
 

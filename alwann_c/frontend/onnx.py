@@ -195,9 +195,9 @@ def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModul
     if not graph.graph.node:
         raise UnsupportedError(f"{label}: its output does not depend on its input")
     _check_values(label, graph)
+    names = layer_names(graph, folded.origin)
     module = to_relax(label, graph)
     _check_sizes(label, module)
-    names = layer_names(graph, folded.origin)
     main = module.get_global_var("main")
     function = module[main].with_attr(LAYER_NAMES, names)
     codes = _weight_codes(graph, names, folded)

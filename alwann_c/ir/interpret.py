@@ -77,6 +77,7 @@ class _Interpreter:
             ops.DEQUANTIZE: self._dequantize,
             ops.CONV2D: self._layer,
             ops.DENSE: self._layer,
+            ops.MATMUL: self._product,
         }
         return own.get(ops.op_name(expr), self._with_tvm)(expr)
 
@@ -92,7 +93,7 @@ class _Interpreter:
         return reference.dequantize(codes, ops.quantization(call))
 
     def _layer(self, call: relax.Call) -> Array:
-        """A dense layer is the convolution of a 1 x 1 image."""
+        """A dense layer is a 1 x 1 convolution of its rows."""
         spec = ops.conv_spec(call)
         operands = self._operands(call)
         x, weight, table, zero_point, offset, scale, *rest = operands
@@ -101,7 +102,15 @@ class _Interpreter:
         if residual is not None:
             residual = residual.reshape(len(x), spec.out_height, spec.out_width, -1)
         output = reference.conv2d(image, weight, table, zero_point, offset, scale, residual, spec)
-        output = output if ops.op_name(call) == ops.CONV2D else output.reshape(len(x), -1)
+        if ops.op_name(call) == ops.DENSE:
+            output = output.reshape(*x.shape[:-1], -1)
+        self.layers.append((call, operands, output))
+        return output
+
+    def _product(self, call: relax.Call) -> Array:
+        operands = self._operands(call)
+        a, _, table, zero_point, offset, scale, b = operands
+        output = reference.matmul(a, b, table, zero_point, offset, scale, ops.conv_spec(call))
         self.layers.append((call, operands, output))
         return output
 

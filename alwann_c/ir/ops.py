@@ -1,4 +1,5 @@
-"""The operators `alwann.quantize`, `alwann.dequantize`, `alwann.conv2d`, `alwann.dense` of Relax.
+"""The operators `alwann.quantize`, `alwann.dequantize`, `alwann.conv2d`, `alwann.dense` and
+`alwann.matmul` of Relax.
 
 Each is a registered operator: it prints, infers its type, and carries its options as attributes.
 `conv_spec` and `quantization` turn a call back into the plain data of `alwann_c.ir.spec`.
@@ -7,6 +8,7 @@ Each is a registered operator: it prints, infers its type, and carries its optio
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -20,9 +22,12 @@ QUANTIZE = "alwann.quantize"
 DEQUANTIZE = "alwann.dequantize"
 CONV2D = "alwann.conv2d"
 DENSE = "alwann.dense"
+MATMUL = "alwann.matmul"
 
 LAYER_OPERANDS = ("weight", "table", "weight_zero_point", "offset", "scale")
-"""Operands of a layer after its input, in order; a residual may follow."""
+"""Operands of a layer after its input, in order; a residual may follow.
+
+In `alwann.matmul` the second activation follows; its `weight` is one code, which nothing reads."""
 
 
 def _code_attrs(code: Quantization | None, prefix: str = "") -> dict[str, Any]:
@@ -97,7 +102,8 @@ def conv2d(layer: str, spec: ConvSpec, args: Sequence[relax.Expr]) -> relax.Call
 
 
 def dense(layer: str, spec: ConvSpec, args: Sequence[relax.Expr]) -> relax.Call:
-    """`alwann.dense`; input [b, k] codes, weight [1, 1, k, n]; `spec` has height = width = 1."""
+    """`alwann.dense`; input [b, ..., k] codes, weight [1, 1, k, n]; `spec` has width = 1, height
+    the product of the axes between."""
     return _call(
         DENSE,
         args,
@@ -108,6 +114,12 @@ def dense(layer: str, spec: ConvSpec, args: Sequence[relax.Expr]) -> relax.Call:
     )
 
 
+def matmul(layer: str, spec: ConvSpec, args: Sequence[relax.Expr]) -> relax.Call:
+    """`alwann.matmul`; args = codes [b, ..., m, k], `LAYER_OPERANDS` (one channel), codes
+    [b, ..., k, n]; float32 [b, ..., m, n]."""
+    return _call(MATMUL, args, layer=layer, zero_point=spec.zero_point, signed=spec.signed)
+
+
 def op_name(expr: relax.Expr) -> str:
     """Name of the operator a call applies; empty for anything else."""
     if isinstance(expr, tvm.ir.Call) and isinstance(expr.op, tvm.ir.Op):
@@ -116,8 +128,9 @@ def op_name(expr: relax.Expr) -> str:
 
 
 def is_layer(expr: relax.Expr) -> bool:
-    """Whether the expression is an integer layer (`alwann.conv2d` or `alwann.dense`)."""
-    return op_name(expr) in (CONV2D, DENSE)
+    """Whether the expression is an integer layer: `alwann.conv2d`, `alwann.dense` or
+    `alwann.matmul`."""
+    return op_name(expr) in (CONV2D, DENSE, MATMUL)
 
 
 def quantization(call: relax.Call) -> Quantization:
@@ -139,16 +152,20 @@ def fixed_batch(mod: tvm.IRModule) -> int | None:
 
 
 def conv_spec(call: relax.Call) -> ConvSpec:
-    """The specification of an `alwann.conv2d` or `alwann.dense` call."""
-    attrs, epilogue = call.attrs, _read_epilogue(call.attrs)
+    """The specification of an integer layer's call."""
+    attrs = call.attrs
     shape, weight = static_shape(call.args[0]), static_shape(call.args[1])
     zero_point, signed = int(attrs["zero_point"]), bool(attrs["signed"])
+    if op_name(call) == MATMUL:
+        return _product_spec(call, zero_point, signed)
+    epilogue = _read_epilogue(attrs)
     if op_name(call) == DENSE:
         taps, out_channels = weight[2], weight[3]
         assert taps is not None
         assert out_channels is not None
+        rows = math.prod(extent or 1 for extent in shape[1:-1])
         return ConvSpec(
-            1, 1, taps, out_channels, zero_point=zero_point, signed=signed, epilogue=epilogue
+            rows, 1, taps, out_channels, zero_point=zero_point, signed=signed, epilogue=epilogue
         )
     _, height, width, channels = shape
     out_channels = weight[3]
@@ -173,6 +190,15 @@ def conv_spec(call: relax.Call) -> ConvSpec:
     )
 
 
+def _product_spec(call: relax.Call, zero_point: int, signed: bool) -> ConvSpec:
+    *matrices, rows, taps = (extent or 1 for extent in static_shape(call.args[0])[1:])
+    channels = static_shape(call.args[-1])[-1] or 1
+    count = math.prod(matrices)
+    return ConvSpec(
+        count * rows, 1, taps, channels, zero_point=zero_point, signed=signed, matrices=count
+    )
+
+
 def layer_name(call: relax.Call) -> str:
     """Name of the network layer an integer operator implements."""
     return str(call.attrs["layer"])
@@ -180,7 +206,7 @@ def layer_name(call: relax.Call) -> str:
 
 def with_spec(call: relax.Call, spec: ConvSpec, args: Sequence[relax.Expr]) -> relax.Call:
     """The same layer with another specification and arguments."""
-    make = conv2d if op_name(call) == CONV2D else dense
+    make = {CONV2D: conv2d, DENSE: dense, MATMUL: matmul}[op_name(call)]
     return make(layer_name(call), spec, args)
 
 
@@ -204,8 +230,14 @@ def _infer_layer(call: relax.Call, _context: Any) -> Any:
     batch = call.args[0].ty.shape[0]
     dtype = "float32" if spec.epilogue.output is None else "uint8"
     if op_name(call) == DENSE:
-        return relax.TensorType((batch, spec.out_channels), dtype)
+        rows = list(call.args[0].ty.shape)[1:-1]
+        return relax.TensorType((batch, *rows, spec.out_channels), dtype)
     return relax.TensorType((batch, spec.out_height, spec.out_width, spec.out_channels), dtype)
+
+
+def _infer_matmul(call: relax.Call, _context: Any) -> Any:
+    shape = [*list(call.args[0].ty.shape)[:-1], call.args[-1].ty.shape[-1]]
+    return relax.TensorType(shape, "float32")
 
 
 def _register(name: str, inputs: int, infer: Any, description: str) -> None:
@@ -219,4 +251,5 @@ def _register(name: str, inputs: int, infer: Any, description: str) -> None:
 _register(QUANTIZE, 1, _infer_like("uint8"), "float32 tensor to 8-bit codes")
 _register(DEQUANTIZE, 1, _infer_like("float32"), "8-bit codes to float32 tensor")
 _register(CONV2D, -1, _infer_layer, "convolution of 8-bit codes on a product table")
+_register(MATMUL, -1, _infer_matmul, "product of two tensors of 8-bit codes on a product table")
 _register(DENSE, -1, _infer_layer, "dense layer of 8-bit codes on a product table")

@@ -124,3 +124,43 @@ def conv2d(
     table [256, 256] int32, weight_zero_point/offset [n] int32, scale [n] float32."""
     acc = accumulate(x, weight, table, weight_zero_point, offset, spec)
     return apply_epilogue(acc, scale, residual, spec.epilogue)
+
+
+def accumulate_product(
+    a: Codes,
+    b: Codes,
+    table: Int32,
+    zero_point: int,
+    other_zero_point: int,
+    offset: Int32,
+    *,
+    signed: bool,
+) -> Int32:
+    """Accumulators [..., m, n] of a product of activations: a [..., m, k] uint8, b [..., k, n].
+
+    acc = sum_k M(a, b) - z_b * sum_k a - z_a * sum_k b + k * z_a * z_b + offset
+    """
+    taps = a.shape[-1]
+    left = code_values(a, signed).astype(np.int64).sum(-1)[..., :, None]
+    right = code_values(b, signed).astype(np.int64).sum(-2)[..., None, :]
+    total = taps * zero_point * other_zero_point - other_zero_point * left - zero_point * right
+    for k in range(taps):
+        total = total + table[a[..., :, k, None], b[..., k, None, :]]
+    return np.asarray(total + offset.astype(np.int64)).astype(np.int32)
+
+
+def matmul(
+    a: Codes,
+    b: Codes,
+    table: Int32,
+    other_zero_point: Int32,
+    offset: Int32,
+    scale: Float32,
+    spec: ConvSpec,
+) -> Float32:
+    """`alwann.matmul`: a [..., m, k] and b [..., k, n] uint8, table [256, 256] int32,
+    other_zero_point (of b) and offset [1] int32, scale [1] float32; float32 [..., m, n]."""
+    acc = accumulate_product(
+        a, b, table, spec.zero_point, int(other_zero_point[0]), offset, signed=spec.signed
+    )
+    return np.asarray(acc.astype(np.float32) * scale.astype(np.float32))

@@ -58,8 +58,11 @@ class Epilogue:
 class ConvSpec:
     """A 2-D convolution on 8-bit codes: NHWC activations, HWIO weights [kh, kw, c_in/groups, n].
 
-    A dense layer is the case height = width = kernel = 1. Taps are ordered (kh, kw, c).
-    Padded taps carry the input's zero point.
+    A dense layer is the case width = kernel = 1, its height the rows (tokens) of one image. Taps are
+    ordered (kh, kw, c). Padded taps carry the input's zero point.
+
+    A product of two activations is the same with a run-time weight: `matrices` of them for one
+    image, each for `height / matrices` rows.
     """
 
     height: int
@@ -74,6 +77,7 @@ class ConvSpec:
     zero_point: int = 0  # of the input
     signed: bool = False  # codes are int8 bit patterns
     epilogue: Epilogue = Epilogue()
+    matrices: int = 1
 
     @property
     def out_height(self) -> int:

@@ -193,6 +193,7 @@ def export_rtl(
                 "images": len(images),
                 "origin": origin or {},
                 "layers": layers,
+                "left_out": [n for n, x in quantized.layers.items() if x.kind == "matmul"],
                 "files": {
                     str(path.relative_to(temporary)): hashlib.sha256(path.read_bytes()).hexdigest()
                     for path in written

@@ -5,6 +5,7 @@ from alwann_c.codegen.cpu.elementwise import dequantize_primfunc, quantize_primf
 from alwann_c.codegen.cpu.epilogue import epilogue_constants
 from alwann_c.codegen.cpu.float_conv2d import float_conv2d_primfunc
 from alwann_c.codegen.cpu.pipeline import TIR_PIPELINE
+from alwann_c.codegen.cpu.product import matmul_primfunc
 from alwann_c.codegen.cpu.schedule import ScheduleRemaining
 from alwann_c.codegen.cpu.strategy import (
     ByPixels,
@@ -35,6 +36,7 @@ __all__ = [
     "epilogue_constants",
     "float_conv2d_primfunc",
     "kernel_spec",
+    "matmul_primfunc",
     "prepare_table",
     "quantize_primfunc",
 ]

@@ -5,6 +5,7 @@ from alwann_c.codegen.gpu.direct import direct_primfunc
 from alwann_c.codegen.gpu.elementwise import dequantize_primfunc, quantize_primfunc
 from alwann_c.codegen.gpu.matrix_conv import matrix_primfunc
 from alwann_c.codegen.gpu.matrix_operands import MatrixForm, MatrixOperands, matrix_operands
+from alwann_c.codegen.gpu.product import matmul_primfunc
 from alwann_c.codegen.gpu.units import MatrixUnit, matrix_unit
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "conv2d_primfunc",
     "dequantize_primfunc",
     "direct_primfunc",
+    "matmul_primfunc",
     "matrix_operands",
     "matrix_primfunc",
     "matrix_unit",

@@ -13,6 +13,12 @@ from alwann_c.passes.compensate.data import (
 )
 from alwann_c.passes.compensate.fit import Coding, Compensation, FitOptions
 from alwann_c.passes.compensate.ladder import METHODS, RUNGS, Method, compensate_layer
+from alwann_c.passes.compensate.product import (
+    ProductData,
+    ProductRows,
+    compensate_product,
+    product_gap,
+)
 from alwann_c.passes.compensate.sampling import draw_pixels, patches_at, targets_at
 
 __all__ = [
@@ -23,13 +29,17 @@ __all__ = [
     "FitOptions",
     "LayerData",
     "Method",
+    "ProductData",
+    "ProductRows",
     "ResidualFactory",
     "Rows",
     "TapResidual",
     "compensate_layer",
+    "compensate_product",
     "draw_pixels",
     "output_gap",
     "patches_at",
+    "product_gap",
     "recode",
     "table_aware_coding",
     "targets_at",

@@ -80,9 +80,19 @@ def with_weight(
     return LayerApproximation(layer, multiplier, codes, layer.offset(correction), layer.scale)
 
 
-def relative_error(layer: LayerCodes, squares: Float64, data: LayerData) -> float:
+def relative_error(layer: LayerCodes, squares: Float64, variance: float) -> float:
     """Mean of squared accumulator errors [n], in output units, relative to the output variance."""
-    return float(np.mean(squares * layer.scale.astype(np.float64) ** 2)) / data.variance
+    return float(np.mean(squares * layer.scale.astype(np.float64) ** 2)) / variance
+
+
+def corrections(
+    fit: Gap, choose: Gap, correction: Correction
+) -> tuple[Float64, npt.NDArray[np.int32]]:
+    """Factor of the scale and shift of the accumulator, [n] each, see `_corrected`."""
+    slope = fit.slope() if correction == "scale" else np.ones_like(fit.mean)
+    slope = np.where(choose.scaled_variance(slope) < choose.variance, slope, 1.0)
+    mean = fit.wanted_mean / slope - (fit.wanted_mean - fit.mean)
+    return slope, np.clip(np.rint(mean), -(2**30), 2**30).astype(np.int32)
 
 
 def simple_tunings(
@@ -173,16 +183,13 @@ def _corrected(
 
     choose = gap_on(data.choose)
     if correction == "none":
-        error = relative_error(best.layer, choose.variance + choose.mean**2, data)
+        squares = choose.variance + choose.mean**2
+        error = relative_error(best.layer, squares, data.variance)
         return Compensation(with_weight(best.layer, multiplier, best.weight), best.tuning, error)
-    fit = gap_on(data.fit)
-    slope = fit.slope() if correction == "scale" else np.ones_like(fit.mean)
-    slope = np.where(choose.scaled_variance(slope) < choose.variance, slope, 1.0)
-    mean = fit.wanted_mean / slope - (fit.wanted_mean - fit.mean)
-    shift = np.clip(np.rint(mean), -(2**30), 2**30).astype(np.int32)
+    slope, shift = corrections(gap_on(data.fit), choose, correction)
     fitted = with_weight(best.layer, multiplier, best.weight, shift)
     fitted = replace(fitted, scale=(fitted.scale * slope).astype(np.float32))
-    error = relative_error(best.layer, choose.scaled_variance(slope), data)
+    error = relative_error(best.layer, choose.scaled_variance(slope), data.variance)
     return Compensation(fitted, best.tuning, error)
 
 

@@ -87,4 +87,5 @@ def _compensated(
         mapping = tuning.alwann_map(multiplier.table, signed=layer.signed)
         chosen = with_weight(layer, multiplier, tuning.apply_map(layer.weight, mapping))
     gap = output_gap(layer, chosen.weight, multiplier.table, data.choose, data.residual)
-    return Compensation(chosen, method, relative_error(layer, gap.variance + gap.mean**2, data))
+    error = relative_error(layer, gap.variance + gap.mean**2, data.variance)
+    return Compensation(chosen, method, error)

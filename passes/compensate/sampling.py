@@ -24,8 +24,9 @@ def draw_pixels(images: int, spec: ConvSpec, limit: int, seed: int = 0) -> Pixel
 
 
 def patches_at(codes: Codes, spec: ConvSpec, chosen: Pixels) -> Codes:
-    """Patches [rows, groups, K] of codes [b, h, w, c] (or [b, k]) at chosen pixels [b, keep]."""
-    batch, group_width = len(codes), spec.in_channels // spec.groups
+    """Patches [rows, groups, K] of codes [b, h, w, c] (or the rows of a dense layer, those of an
+    image together) at chosen pixels [b, keep]."""
+    batch, group_width = len(chosen), spec.in_channels // spec.groups
     shaped = codes.reshape(batch, spec.height, spec.width, spec.in_channels)
     top, left, bottom, right = spec.padding
     margins = ((0, 0), (top, bottom), (left, right), (0, 0))
@@ -43,7 +44,7 @@ def patches_at(codes: Codes, spec: ConvSpec, chosen: Pixels) -> Codes:
 
 
 def targets_at(target: Float32, spec: ConvSpec, chosen: Pixels) -> Float32:
-    """Rows [rows, n] of a layer's outputs [b, out_h, out_w, n] (or [b, n]) at chosen pixels."""
-    flat = target.reshape(len(target), -1, spec.out_channels)
+    """Rows [rows, n] of a layer's outputs [b, out_h, out_w, n] (or [..., n]) at chosen pixels."""
+    flat = target.reshape(len(chosen), -1, spec.out_channels)
     taken = np.take_along_axis(flat, chosen[:, :, None], axis=1)
     return np.asarray(taken.reshape(-1, spec.out_channels))

@@ -25,7 +25,7 @@ from alwann_c.model import load  # noqa: E402
 from alwann_c.passes.approximate import Approximate, uncompensated  # noqa: E402
 from alwann_c.passes.layers import constant  # noqa: E402
 from alwann_c.passes.observe import Observe  # noqa: E402
-from alwann_c.quantized import quantize  # noqa: E402
+from alwann_c.quantized import KINDS, QuantizationScheme, quantize  # noqa: E402
 
 EXPORTS = ("dynamo", "dynamo-fixed", "legacy-11", "legacy-17")
 IMAGES = np.random.default_rng(0).normal(0, 1, (3, 3, SIZE, SIZE)).astype(np.float32)
@@ -78,9 +78,10 @@ def dataset(images: Any) -> Dataset:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_integer_layers_equal_the_reference(name: str, tmp_path: Path) -> None:
-    """int8 stays near float, and every approximate layer computes what numpy defines."""
+    """int8 stays near float, and every approximate layer computes what numpy defines: dense layers
+    on tokens and products of activations too."""
     model = load(export(name, "dynamo", tmp_path))
-    quantized = quantize(model, dataset(IMAGES))
+    quantized = quantize(model, dataset(IMAGES), QuantizationScheme(approximate=KINDS))
     expected = FloatNetwork(model.module).run(IMAGES)
     got = quantized.network.run(IMAGES)
     assert got.shape == expected.shape
@@ -100,12 +101,17 @@ def test_integer_layers_equal_the_reference(name: str, tmp_path: Path) -> None:
         inputs, output = seen.pop(0), seen.pop(0)
         residual = seen.pop(0) if len(call.args) > 6 else None
         spec = ops.conv_spec(call)
+        if ops.op_name(call) == ops.MATMUL:
+            factors = [constant(argument) for argument in call.args[2:6]]
+            exact = reference.matmul(inputs, residual, *factors, spec)
+            np.testing.assert_array_equal(output, exact)
+            continue
         shape = (-1, spec.height, spec.width, spec.in_channels)
         operands: list[Any] = [constant(argument) for argument in call.args[1:6]]
         wanted = reference.conv2d(
             inputs.reshape(shape),
             *operands,
-            None if residual is None else residual.reshape(len(inputs), *_out(spec)),
+            None if residual is None else residual.reshape(-1, *_out(spec)),
             spec,
         )
         np.testing.assert_array_equal(output, wanted.reshape(output.shape))

@@ -23,6 +23,7 @@ from alwann_c.deploy import MANIFEST, check_files, seal
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome
 from alwann_c.frontend.onnx_file import read_onnx
+from alwann_c.frontend.tflite_file import read_tflite
 from alwann_c.model import load
 from alwann_c.plan import Plan, load_plan, scheme_of
 from alwann_c.report.results import load_results
@@ -219,6 +220,18 @@ def _onnx_fields(data: bytes, folder: Path) -> None:
     _onnx(altered(seeds.network(), data).SerializeToString(), folder)
 
 
+def _tflite_file(data: bytes, folder: Path) -> None:
+    path = folder / "m.tflite"
+    path.write_bytes(data)
+    read_tflite(path)
+
+
+def _tflite(data: bytes, folder: Path) -> None:
+    path = folder / "m.tflite"
+    path.write_bytes(data)
+    load(path)
+
+
 def _netlist(data: bytes, folder: Path) -> None:
     path = folder / "m.v"
     path.write_bytes(data)
@@ -249,6 +262,8 @@ READERS: dict[str, Reader] = {
     "onnx-file": Reader(_onnx_file, lambda: [seeds.network().SerializeToString()]),
     "onnx": Reader(_onnx, lambda: [seeds.network().SerializeToString()]),
     "onnx-fields": Reader(_onnx_fields, lambda: [b"\0" * 8, bytes(range(48))]),
+    "tflite-file": Reader(_tflite_file, seeds.tflite_models),
+    "tflite": Reader(_tflite, seeds.tflite_models),
     "netlist": Reader(_netlist, lambda: [seeds.NETLIST]),
     "evolution": Reader(_campaign, lambda: [seeds.EVOLUTION]),
 }

@@ -18,7 +18,7 @@ from alwann_c.errors import InputError
 from alwann_c.targets import load_target
 
 CORPUS = Path(__file__).parent / "corpus"
-SLOW = {"onnx", "onnx-fields"}
+SLOW = {"onnx", "onnx-fields", "tflite"}
 MEMORY = 3 << 29
 VALID = (
     "target",

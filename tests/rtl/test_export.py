@@ -196,3 +196,28 @@ def test_a_plan_alone_asks_for_the_model(compiled: Compiled, small: Case, tmp_pa
     done = alwann_c("export-rtl", plan, *wrong, "-o", tmp_path / "other")
     assert done.code == 2
     assert "give the calibration data" in done.err
+
+
+def test_the_model_is_loaded_as_it_was_compiled(compiled: Compiled, tmp_path: Path) -> None:
+    """Options of loading are taken, and those that the manifest recorded."""
+    out = ["-o", tmp_path / "out"]
+    for option, value, said in (
+        ("--model-output", "none", "it has no output 'none'"),
+        ("--input-shape", "3,9,9", "is fixed at 8 where 9 was asked"),
+    ):
+        done = alwann_c("export-rtl", compiled.folder, option, value, *out)
+        assert done.code == 2
+        assert said in done.err
+    for field, value, said in (
+        ("output", "none", "it has no output 'none'"),
+        ("input_shape", "3,9,9", "is fixed at 8 where 9 was asked"),
+    ):
+        folder = tmp_path / field
+        folder.mkdir()
+        manifest = json.loads((compiled.folder / "manifest.json").read_text(encoding="utf-8"))
+        manifest["model"][field] = value
+        (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        (folder / "plan.json").write_bytes((compiled.folder / "plan.json").read_bytes())
+        done = alwann_c("export-rtl", folder, *out)
+        assert done.code == 2
+        assert said in done.err

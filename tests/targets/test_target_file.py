@@ -71,7 +71,7 @@ def test_a_minimal_target_has_the_stated_defaults(tmp_path: Path) -> None:
     target = _load(tmp_path, MINIMAL)
     (unit,) = expand_units(target)
     assert (unit.name, unit.rows, unit.columns, unit.macs_per_cycle) == ("u", 16, 16, 256.0)
-    assert unit.layers == {"conv2d", "grouped_conv2d", "depthwise_conv2d", "dense"}
+    assert unit.layers == {"conv2d", "grouped_conv2d", "depthwise_conv2d", "dense", "matmul"}
     assert not target.layers.approximate_dense
     assert not target.operands.signed
 
