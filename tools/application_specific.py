@@ -149,38 +149,38 @@ def figures(state: Path, family: str, known: Mapping[str, NDArray[np.generic]]) 
     return rows
 
 
-def saved_at(points: Points, wanted: float, chosen: NDArray[np.int64]) -> float:
-    """Energy saved at accuracy `wanted` on the chosen images, between the circuits of the front
-    around it; NaN where none reaches it, or all do."""
-    accuracy = np.array([correct[chosen].mean() for _, correct in points])
-    energy = np.array([e for e, _ in points])
+def saved_at(energy: NDArray[np.float64], accuracy: NDArray[np.float64], wanted: float) -> float:
+    """Energy saved at an accuracy, between the circuits of the front around it; NaN where none
+    reaches it, or all do."""
     order = np.argsort(energy, kind="stable")
     energy, accuracy = energy[order], accuracy[order]
     front = accuracy > np.concatenate([[-1.0], np.maximum.accumulate(accuracy)[:-1]])
     energy, accuracy = energy[front], accuracy[front]
     if accuracy[-1] < wanted or accuracy[0] > wanted:
         return float("nan")
-    i = int(np.argmax(accuracy >= wanted))
-    if i == 0:
-        return float(1 - energy[0])
-    t = (accuracy[i] - wanted) / (accuracy[i] - accuracy[i - 1])
-    return float(1 - energy[i] + t * (energy[i] - energy[i - 1]))
+    return float(1 - np.interp(wanted, accuracy, energy))
 
 
 def gains(float_correct: Bools, general: Points, specific: Points) -> list[Row]:
     """Energy both save at equal drop from float, in points, and the difference's 95 % interval: images
-    drawn again with replacement, the same for both."""
+    drawn again with replacement, the same for both, and the fronts anew for every draw."""
     generator = np.random.default_rng(0)
     images = len(float_correct)
-    draws = [np.arange(images)]
-    draws += [generator.integers(0, images, images) for _ in range(RESAMPLES)]
+    families = general, specific
+    right = np.stack([float_correct, *(c for points in families for _, c in points)], axis=1)
+    numbers, accuracy = right.astype(np.float32), [right.mean(axis=0)]
+    for _ in range(RESAMPLES):
+        times = np.bincount(generator.integers(0, images, images), minlength=images)
+        accuracy.append(times.astype(np.float32) @ numbers / images)
+    energies = [np.array([energy for energy, _ in points]) for points in families]
     found: list[Row] = []
     for drop in DROPS:
-        values = 100 * np.array([
-            [saved_at(points, float_correct[chosen].mean() - drop / 100, chosen)
-             for points in (general, specific)]
-            for chosen in draws
-        ])  # fmt: skip
+        values = np.empty((len(accuracy), 2))
+        for row, drawn in zip(values, accuracy, strict=True):
+            parts = drawn[1 : 1 + len(general)], drawn[1 + len(general) :]
+            wanted = float(drawn[0]) - drop / 100
+            row[:] = [saved_at(e, part, wanted) for e, part in zip(energies, parts, strict=True)]
+        values *= 100
         if np.isnan(values[0]).any():
             continue
         low, high = np.nanpercentile(values[1:, 1] - values[1:, 0], [2.5, 97.5])
@@ -214,15 +214,17 @@ def report(state: Path, output: Path | None) -> None:
         reference, int8 = (np.asarray(known[name], np.bool_) for name in ("float", "int8"))
         data["images"] = len(reference)
         data["accuracy"] = {"float": float(reference.mean()), "int8": float(int8.mean())}
+        judged_ways = [f for f in families[1:] if any("correct" in row for row in rows[f])]
+        compared = {family: rows[family] for family in judged_ways}
+        compared |= {f"general or {f}": rows[GENERAL] + rows[f] for f in judged_ways}
         data["at_equal_drop"] = {
-            f"{family}, {energy}": gains(
+            f"{name}, {energy}": gains(
                 reference,
                 points_of(rows[GENERAL], energy, int8),
-                points_of(rows[family], energy, int8),
+                points_of(chosen, energy, int8),
             )
-            for family in families[1:]
+            for name, chosen in compared.items()
             for energy in ENERGIES
-            if any("correct" in row for row in rows[family])
         }
     data["circuits"] = [
         {k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k != "correct"}
