@@ -24,6 +24,8 @@ MAX_FILE_BYTES = 2 << 30
 MAX_TENSORS = 100_000
 MAX_RANK = 8
 MAX_OPERANDS = 4096
+MAX_EXTENT = 1 << 16
+"""Largest stride, dilation or window."""
 
 _DAMAGED = (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError)
 _TYPES = {
@@ -198,7 +200,11 @@ def _options(library: Any, name: str, operator: Any) -> dict[str, Any]:
     if given is None:
         return {}
     options.Init(given.Bytes, given.Pos)
-    return {key: getattr(options, method)() for key, method in wanted.items()}
+    found = {key: getattr(options, method)() for key, method in wanted.items()}
+    sizes = {key: value for key, value in found.items() if key.endswith(("_h", "_w"))}
+    if any(not 1 <= value <= MAX_EXTENT for value in sizes.values()):
+        raise ValueError(f"{name} with {sizes}")
+    return found
 
 
 def _ends(part: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
