@@ -38,11 +38,11 @@ def test_target_is_float_block_minus_approximate_shortcut(residual: Case) -> Non
     code = network.residual_codes["a2"]
     assert code is not None
     wanted = output + shortcut - dequantize(run.codes["a1"], code)
-    spec = quantized.layers["a2"].spec
-    rows = targets_at(wanted, spec, compensator._pixels(spec, THOROUGH))
+    layer = quantized.layers["a2"]
+    rows = targets_at(wanted, layer.spec, compensator._pixels(layer, THOROUGH))
     found = np.concatenate([data.fit.target, data.choose.target])
     np.testing.assert_allclose(found, rows, atol=1e-5)
-    plain = targets_at(output, spec, compensator._pixels(spec, THOROUGH))
+    plain = targets_at(output, layer.spec, compensator._pixels(layer, THOROUGH))
     assert np.abs(found - plain).max() > 0.01
 
 
