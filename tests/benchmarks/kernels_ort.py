@@ -64,7 +64,8 @@ def clock() -> float:
 
 
 PAUSE = 0.1
-"""Seconds for the other's idle threads to stop spinning."""
+"""Seconds for the other's idle threads to stop spinning (`machine.use_all_cores` makes ours stop
+sooner): a spinning thread takes a core from the yardstick."""
 
 
 def interleaved(calls: list[Callable[[], Any]], rounds: int = 7) -> list[float]:

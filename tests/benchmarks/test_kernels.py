@@ -24,9 +24,10 @@ from alwann_c.codegen.cpu.float_conv2d import float_conv2d_primfunc
 from alwann_c.codegen.cpu.pipeline import TIR_PIPELINE
 from alwann_c.codegen.cpu.strategy import Strategy, choose_strategy
 from alwann_c.codegen.cpu.table import prepare_table
-from alwann_c.codegen.machine import host_target
+from alwann_c.codegen.machine import host_target, use_all_cores
 from alwann_c.ir.spec import ConvSpec, Epilogue, Quantization
 
+use_all_cores()
 TARGET = host_target()
 QUANTIZED = Epilogue("relu", output=Quantization(0.05, 0))
 
