@@ -68,8 +68,8 @@ class Effort:
         return max(self.rows // 4, min(self.rows, self.rows * 32 // spec.out_channels))
 
 
-QUICK = Effort(rows=16_384, sweeps=1, every=False)
-"""For the search, which fits every layer on every multiplier."""
+QUICK = Effort(rows=16_384, sweeps=0, every=False)
+"""For the search, which fits every layer on every multiplier: error feeding alone."""
 
 THOROUGH = Effort(rows=65_536, sweeps=6)
 """For the plans of the front."""
@@ -92,6 +92,11 @@ def bound(approximation: LayerApproximation) -> Operands:
         approximation.offset,
         approximation.scale,
     )
+
+
+def bound_all(approximations: Mapping[str, LayerApproximation]) -> dict[str, Operands]:
+    """Run-time operands of approximated layers."""
+    return {name: bound(chosen) for name, chosen in approximations.items()}
 
 
 def _added(mod: tvm.IRModule, layers: Sequence[FloatLayer]) -> dict[str, tvm.relax.Var]:
@@ -132,7 +137,7 @@ class Compensator:
         self._shortcuts: dict[tuple[str, Effort], Float32] = {}
         self._exact: dict[str, LayerData | ProductData] = {}
         self._cache: dict[tuple[str, Multiplier, Method], Compensation] = {}
-        self._prefixes: dict[tuple[str, ...], LayerApproximation] = {}
+        self._prefixes: dict[tuple[object, ...], LayerApproximation] = {}
 
     def _pixels(self, layer: LayerCodes, effort: Effort) -> npt.NDArray[np.intp]:
         """Sampled output pixels of every image; fit images first, then the held-back ones."""
@@ -259,13 +264,17 @@ class Compensator:
         self._cache.setdefault((name, multiplier, method), fitted)
 
     def network(
-        self, multipliers: Mapping[str, Multiplier], method: Method
+        self, multipliers: Mapping[str, Multiplier], method: Method, effort: Effort | None = None
     ) -> dict[str, LayerApproximation]:
-        """Compensations of the assigned layers, in order, upstream approximation included."""
+        """Compensations of the assigned layers, in order, upstream approximation included.
+
+        `effort`: instead of the thorough one.
+        """
+        effort = effort or self.thorough
         chosen: dict[str, LayerApproximation] = {}
         network = self.quantized.network
         walk = Walk(network, self._images)
-        prefix: tuple[str, ...] = (method,)
+        prefix: tuple[object, ...] = (method, effort)
         for name in network.layer_names:
             if name not in multipliers:
                 walk.advance(None)
@@ -277,8 +286,8 @@ class Compensator:
             elif prefix in self._prefixes:
                 chosen[name] = self._prefixes[prefix]
             else:
-                data = self._data(name, walk.read(), self.thorough)
-                fitted = self._fit(layer, multiplier, method, data, self.thorough)
+                data = self._data(name, walk.read(), effort)
+                fitted = self._fit(layer, multiplier, method, data, effort)
                 chosen[name] = fitted.approximation
                 self._prefixes[prefix] = chosen[name]
             walk.advance(bound(chosen[name]))

@@ -103,6 +103,11 @@ class Outcome:
     divergences: Float32
 
     @property
+    def accuracy(self) -> float:
+        """Top-1 accuracy."""
+        return float(self.correct.mean())
+
+    @property
     def divergence(self) -> float:
         """Mean over the images."""
         return float(self.divergences.mean(dtype=np.float64))

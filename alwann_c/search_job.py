@@ -11,10 +11,10 @@ import numpy as np
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.builder import make_plan
-from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
+from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort, bound_all
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
-from alwann_c.evaluation import Timed, float_correct, network_correct
+from alwann_c.evaluation import Judge, Outcome, Timed, float_correct, network_correct
 from alwann_c.frames import point_fields
 from alwann_c.libraries import open_libraries
 from alwann_c.notebook import FrontView
@@ -32,6 +32,7 @@ from alwann_c.search import (
     select,
     worker_setup,
 )
+from alwann_c.search.in_order import InOrderSearch, search_in_order
 from alwann_c.search.methods import MethodName, Problem, search_with
 from alwann_c.search.pool import Pool
 from alwann_c.search.store import SqliteMemory
@@ -47,7 +48,8 @@ class SearchOptions:
     """Effort and limits of a search.
 
     `method`: see `alwann_c.search.methods`; `third`: what else NSGA-II minimises; `race`: whether
-    clear losers are stopped early, see `alwann_c.search.racing`.
+    clear losers are stopped early, see `alwann_c.search.racing`; `in_order` and `refine`: how many
+    plans are fitted layers in order, with little effort (see `alwann_c.search.in_order`) and with all.
     """
 
     max_drop: float = 0.005
@@ -55,6 +57,7 @@ class SearchOptions:
     generations: int = 30
     seed: int = 0
     search_images: int = 1000
+    in_order: int = 32
     refine: int = 12
     method: MethodName = "nsga2"
     third: ThirdName | None = None
@@ -168,10 +171,31 @@ def search(
         raise InputError(
             f"target '{target.name}': no assignment found that keeps its constraints; relax them"
         )
+    with clock.stage("in order"):
+        judge = Judge(quantized.network, few)
+
+        def fitted(assignment: Assignment) -> Outcome:
+            multipliers = accelerator.multipliers(assignment)
+            return judge(bound_all(compensator.network(multipliers, "full", options.quick)))
+
+        ordered = search_in_order(
+            InOrderSearch(
+                accelerator,
+                names,
+                errors,
+                fitted,
+                judge.exact.accuracy,
+                options.max_drop,
+                third,
+            ),
+            exploration,
+            count=options.in_order,
+            progress=lambda done, of: say(Progress("fitting in order", done, of, " plans")),
+        )
     with clock.stage("refine"):
         front = refine(
             accelerator,
-            exploration,
+            ordered,
             compensator,
             data,
             reference,

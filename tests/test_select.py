@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alwann_c.search.select import FrontPoint, pareto, select
+from alwann_c.search.front import pareto
+from alwann_c.search.select import FrontPoint, select
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
 

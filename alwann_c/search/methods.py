@@ -19,6 +19,7 @@ from alwann_c.accelerator import Accelerator
 from alwann_c.errors import InputError
 from alwann_c.search.evaluator import Evaluation, Evaluator
 from alwann_c.search.explore import Chromosomes, Exploration, Progress, Third, explore
+from alwann_c.search.moves import moves
 from alwann_c.search.seeds import guided_assignments, uniform_assignments
 from alwann_c.targets import Assignment
 
@@ -136,24 +137,11 @@ def _exhaustive(problem: Problem) -> Exploration:
     return _evaluated(problem, every, math.inf)
 
 
-def _moves(problem: Problem, now: Assignment) -> Iterator[Assignment]:
-    """Assignments one step away: a unit in use gets another multiplier, or a layer moves to a unit
-    in use, or to an idle one fitted anew."""
-    candidates = Chromosomes(problem.accelerator, problem.names).candidates
-    used = set(now.layers)
-    for unit in sorted(used):
-        for name in candidates[unit]:
-            yield Assignment((*now.units[:unit], name, *now.units[unit + 1 :]), now.layers)
-    for layer, unit in itertools.product(range(len(now.layers)), range(len(now.units))):
-        layers = (*now.layers[:layer], unit, *now.layers[layer + 1 :])
-        for name in [now.units[unit]] if unit in used else candidates[unit]:
-            yield Assignment((*now.units[:unit], name, *now.units[unit + 1 :]), layers)
-
-
 def _greedy(problem: Problem) -> Exploration:
     """From the most exact uniform assignment on, always the step that saves most energy for the
     divergence it is predicted to add (the sum of the layers' own)."""
     accelerator, column = problem.accelerator, {n: j for j, n in enumerate(problem.names)}
+    candidates = Chromosomes(accelerator, problem.names).candidates
     macs = np.array([work.macs for work in accelerator.works], np.float64)
 
     def predicted(assignment: Assignment) -> tuple[float, float]:
@@ -171,7 +159,7 @@ def _greedy(problem: Problem) -> Exploration:
             error, energy = predicted(now)
             best: tuple[float, float] = (0.0, 0.0)
             chosen = None
-            for move in _moves(problem, now):
+            for move in moves(candidates, now):
                 new_error, new_energy = predicted(move)
                 saved = energy - new_energy
                 if saved <= 1e-12 or accelerator.reasons(move):

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator
-from alwann_c.compensation import Compensator, bound
+from alwann_c.compensation import Compensator, bound_all
 from alwann_c.dataset import Dataset
 from alwann_c.evaluation import Judge, network_correct
 from alwann_c.passes.approximate import LayerApproximation
@@ -17,6 +17,7 @@ from alwann_c.passes.compensate import Method
 from alwann_c.search.evaluator import Evaluation
 from alwann_c.search.expectation import expected_drops
 from alwann_c.search.explore import Exploration, Third
+from alwann_c.search.front import near_front, pareto, spread
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
 
@@ -34,9 +35,9 @@ class FrontPoint:
     """A plan of the front, compensated layers in order and judged on all search images.
 
     `drop` is against the float network on the same images. `expected` is what to expect on new
-    ones: the drop that `loss` (against the exact integer network) and `divergence` promise (see
-    `alwann_c.search.expectation`), and what that network lost itself. Where it won against the
-    float network, by chance, that is not counted.
+    ones, by `loss` and `divergence` (see `alwann_c.search.expectation`). `loss` is against the mean
+    of the float and the exact integer network: they differ by rounding alone, and two draws of the
+    luck that the exact one has on these images are a steadier reference than one.
     """
 
     assignment: Assignment
@@ -47,46 +48,6 @@ class FrontPoint:
     divergence: float
     loss: Drop
     expected: Drop
-
-
-def pareto(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Indices of the points (accuracy, cost, …) no other point beats, by falling first cost."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][1:], -points[i][0]))
-    kept: list[int] = []
-    for i in order:
-        accuracy, *costs = points[i]
-        beaten = any(
-            points[k][0] >= accuracy and all(np.less_equal(points[k][1:], costs)) for k in kept
-        )
-        if not beaten:
-            kept.append(i)
-    return kept[::-1]
-
-
-Extra = Mapping[tuple[str, ...], float]
-"""A third objective by the multipliers of the layers."""
-
-
-def near_front(
-    evaluations: Sequence[Evaluation], margin: float, extra: Extra | None = None
-) -> list[Evaluation]:
-    """The front of divergence and costs (energy, and `extra` where given) and, as fits made after
-    exact layers only estimate those made in order, what diverges at most `1 + margin` times as
-    much; by rising energy."""
-    ordered = sorted(evaluations, key=lambda e: (e.relative_energy, e.divergence))
-    more = np.array([0.0 if extra is None else extra[e.names] for e in ordered])
-    divergences = np.array([e.divergence for e in ordered])
-    kept = []
-    for i, candidate in enumerate(ordered):
-        best = divergences[: i + 1][more[: i + 1] <= more[i]].min()
-        if candidate.divergence <= best * (1 + margin):
-            kept.append(candidate)
-    return kept
-
-
-def _spread(candidates: list[Evaluation], count: int) -> list[Evaluation]:
-    picks = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).round().astype(int)
-    return [candidates[i] for i in dict.fromkeys(int(p) for p in picks)]
 
 
 def next_candidate(
@@ -110,13 +71,14 @@ def approximate_correct(
     compensator: Compensator, approximations: Mapping[str, LayerApproximation], data: Dataset
 ) -> Bools:
     """Which images the network with these layers classifies correctly."""
-    operands = {name: bound(chosen) for name, chosen in approximations.items()}
-    return network_correct(compensator.quantized.network, data, operands).correct
+    return network_correct(compensator.quantized.network, data, bound_all(approximations)).correct
 
 
 def _with_expectations(judged: Sequence[FrontPoint], exact: Drop) -> list[FrontPoint]:
+    """What the exact integer network lost against the float one is counted (half of it is in each
+    `loss`); what it won, by chance, is not."""
     found = expected_drops([p.loss for p in judged], [p.divergence for p in judged])
-    lost = max(exact.mean, 0.0)
+    lost = max(exact.mean, 0.0) / 2
     return [
         replace(p, expected=replace(drop, mean=lost + drop.mean))
         for p, drop in zip(judged, found, strict=True)
@@ -155,9 +117,10 @@ def refine(
         extra = {names: third(a) for names, a in exploration.assignments.items()}
     waiting = near_front(useful, margin=0.05, extra=extra)
     front = near_front(useful, margin=0.0, extra=extra)
-    queue = _spread(front, -(-count // 3))
+    queue = spread(front, -(-count // 3))
     judge = Judge(compensator.quantized.network, data)
     exact = paired_drop(reference, judge.exact.correct)
+    both = (reference.astype(np.float64) + judge.exact.correct) / 2
     judged: list[FrontPoint] = []
     while len(judged) < count:
         if queue:
@@ -169,8 +132,8 @@ def refine(
         waiting = [e for e in waiting if e.names != candidate.names]
         assignment = exploration.assignments[candidate.names]
         approximations = compensator.network(accelerator.multipliers(assignment), method)
-        outcome = judge({name: bound(chosen) for name, chosen in approximations.items()})
-        loss = paired_drop(judge.exact.correct, outcome.correct)
+        outcome = judge(bound_all(approximations))
+        loss = paired_drop(both, outcome.correct)
         judged.append(
             FrontPoint(
                 assignment,
