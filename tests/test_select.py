@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alwann_c.search.front import pareto
+from alwann_c.search import Evaluation
+from alwann_c.search.front import near_front, pareto, spread, spread_by_divergence
 from alwann_c.search.select import FrontPoint, select
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
@@ -50,3 +51,36 @@ def test_paired_drop() -> None:
     low, high = drop.ci95
     assert low < 0.06 < high
     assert paired_drop(reference, reference).standard_error > 0
+
+
+def evaluation(divergence: float, energy: float) -> Evaluation:
+    return Evaluation((f"{energy}",), 0.9, energy, divergence)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=30))
+def test_near_front_equals_its_definition(points: list[tuple[int, int]]) -> None:
+    every = [evaluation(float(d), float(e)) for d, e in points]
+    for margin in (0.0, 0.5):
+        expected = [
+            e
+            for e in every
+            if all(
+                e.divergence <= o.divergence * (1 + margin)
+                for o in every
+                if (o.relative_energy, o.divergence) <= (e.relative_energy, e.divergence)
+            )
+        ]
+        found = near_front(every, margin)
+        assert sorted(found, key=id) == sorted(expected, key=id)
+        extra = {e.names: 1.0 for e in every}
+        assert near_front(every, margin, extra) == found
+
+
+def test_plans_are_spread_over_decades() -> None:
+    front = [evaluation(10**-x, x / 4) for x in np.arange(0, 4.01, 0.1)]
+    found = [e.divergence for e in spread_by_divergence([*front, evaluation(0.0, 1.0)], 5)]
+    assert found == pytest.approx([0, 1, 10**-0.5, 0.1, 10**-1.5, 0.01])
+    assert spread_by_divergence([evaluation(0.0, 1.0)], 5) == [evaluation(0.0, 1.0)]
+    few = front[:2]
+    assert spread_by_divergence(few, 5) == few
+    assert [e.divergence for e in spread(front, 3)] == pytest.approx([1, 0.01, 0.0001])

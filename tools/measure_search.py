@@ -262,12 +262,11 @@ def measure_methods(given: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Prints the measurement as JSON."""
+def arguments() -> argparse.ArgumentParser:
+    """What a measurement is made on."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("generation", "workers", "methods"))
     parser.add_argument("--model", type=Path, default=DEMO / "resnet8_cifar10.onnx")
     parser.add_argument("--calibration", type=Path, default=DEMO / "calibration.toml")
     parser.add_argument("--search", type=Path, default=DEMO / "search.toml")
@@ -276,6 +275,13 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=48)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--multipliers", type=int, default=8)
+    return parser
+
+
+def main() -> int:
+    """Prints the measurement as JSON."""
+    parser = arguments()
+    parser.add_argument("what", choices=("generation", "workers", "methods"))
     parser.add_argument("--after", type=int, default=10)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--generations", type=int, default=6)

@@ -132,8 +132,9 @@ def demo(arguments: Any, console: Console) -> int:
             output=arguments.output,
             options=replace(
                 _options(arguments, 0.01),
+                in_order=12,
                 refine=5,
-                quick=Effort(rows=8_192, sweeps=1, every=False),
+                quick=Effort(rows=8_192, sweeps=0, every=False),
                 thorough=Effort(rows=32_768, sweeps=2, every=False),
             ),
             resume=arguments.resume,

@@ -8,6 +8,9 @@ import numpy as np
 
 from alwann_c.search.evaluator import Evaluation
 
+DECADES = 2.0
+"""Decades of divergence over which final plans are spread."""
+
 
 def pareto(points: Sequence[tuple[float, ...]]) -> list[int]:
     """Indices of the points (accuracy, cost, …) no other point beats, by falling first cost."""
@@ -49,3 +52,16 @@ def spread(candidates: Sequence[Evaluation], count: int) -> list[Evaluation]:
     """At most `count` of them, evenly over the list, both ends included."""
     picks = np.linspace(0, len(candidates) - 1, min(count, len(candidates))).round().astype(int)
     return [candidates[i] for i in dict.fromkeys(int(p) for p in picks)]
+
+
+def spread_by_divergence(front: Sequence[Evaluation], count: int) -> list[Evaluation]:
+    """At most `count` of a front, evenly by the logarithm of their divergence over `DECADES` below
+    the largest one, and the plan that does not diverge, if there is one."""
+    exact = [e for e in front if e.divergence == 0][:1]
+    others = [e for e in front if e.divergence > 0]
+    if not others:
+        return exact
+    logarithms = np.log10([e.divergence for e in others])
+    levels = logarithms.max() - np.linspace(0, DECADES, count)
+    picks = [int(np.abs(logarithms - level).argmin()) for level in levels]
+    return [*exact, *(others[i] for i in dict.fromkeys(picks))]

@@ -17,7 +17,7 @@ from alwann_c.passes.compensate import Method
 from alwann_c.search.evaluator import Evaluation
 from alwann_c.search.expectation import expected_drops
 from alwann_c.search.explore import Exploration, Third
-from alwann_c.search.front import near_front, pareto, spread
+from alwann_c.search.front import near_front, pareto, spread_by_divergence
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
 
@@ -101,8 +101,8 @@ def refine(
 ) -> list[FrontPoint]:
     """Compensates the best candidates again, layers in order, and judges them on all search images.
 
-    A third of the `count` candidates are spread over the front the search found, the others are
-    chosen one by one where plans stop keeping `max_drop`, see `next_candidate`.
+    A third of the `count` candidates are spread over the front the search found, by divergence, the
+    others are chosen one by one where plans stop keeping `max_drop`, see `next_candidate`.
 
     Args:
         data: all search images.
@@ -117,7 +117,7 @@ def refine(
         extra = {names: third(a) for names, a in exploration.assignments.items()}
     waiting = near_front(useful, margin=0.05, extra=extra)
     front = near_front(useful, margin=0.0, extra=extra)
-    queue = spread(front, -(-count // 3))
+    queue = spread_by_divergence(front, -(-count // 3))
     judge = Judge(compensator.quantized.network, data)
     exact = paired_drop(reference, judge.exact.correct)
     both = (reference.astype(np.float64) + judge.exact.correct) / 2
