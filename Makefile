@@ -20,8 +20,8 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## the main job on the shipped model, data, library and target
 	$(BIN)/alwann-c demo -o demo-output
 
-test: $(STAMP) lint types ## lint, types and the test suite
-	$(BIN)/python -m pytest
+test: $(STAMP) lint types ## lint, types and the test suite, on all cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMP) ## the tests that take minutes: a fault at every write, twenty deaths of a search
 	$(BIN)/python -m pytest -m slow

@@ -6,11 +6,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ.setdefault("TVM_NUM_THREADS", "2")
+# beside other workers one thread each: threads waiting for each other would fight for the cores
+os.environ.setdefault("TVM_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import pytest
 from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_json
 from tiny import Case, make_case, residual_net, small_net
+
+from alwann_c.codegen.machine import use_all_cores
+
+use_all_cores()
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).parent / "golden"
