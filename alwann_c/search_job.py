@@ -26,6 +26,7 @@ from alwann_c.search import (
     DaskPool,
     Evaluation,
     Evaluator,
+    Exploration,
     FrontPoint,
     LocalPool,
     refine,
@@ -172,25 +173,8 @@ def search(
             f"target '{target.name}': no assignment found that keeps its constraints; relax them"
         )
     with clock.stage("in order"):
-        judge = Judge(quantized.network, few)
-
-        def fitted(assignment: Assignment) -> Outcome:
-            multipliers = accelerator.multipliers(assignment)
-            return judge(bound_all(compensator.network(multipliers, "full", options.quick)))
-
-        ordered = search_in_order(
-            InOrderSearch(
-                accelerator,
-                names,
-                errors,
-                fitted,
-                judge.exact.accuracy,
-                options.max_drop,
-                third,
-            ),
-            exploration,
-            count=options.in_order,
-            progress=lambda done, of: say(Progress("fitting in order", done, of, " plans")),
+        ordered = _search_in_order(
+            accelerator, exploration, names, errors, compensator, few, options, third, say
         )
     with clock.stage("refine"):
         front = refine(
@@ -242,6 +226,33 @@ def _third_objective(
         return area_um2(binding, assignment, exact_layers=bool(others)) or 0.0
 
     return area
+
+
+def _search_in_order(
+    accelerator: Accelerator,
+    exploration: Exploration,
+    names: list[str],
+    errors: Any,
+    compensator: Compensator,
+    few: Dataset,
+    options: SearchOptions,
+    third: Callable[[Assignment], float] | None,
+    say: Say,
+) -> Exploration:
+    """See `alwann_c.search.in_order`; plans are judged on a few images."""
+    judge = Judge(accelerator.quantized.network, few)
+
+    def fitted(assignment: Assignment) -> Outcome:
+        multipliers = accelerator.multipliers(assignment)
+        return judge(bound_all(compensator.network(multipliers, "full", options.quick)))
+
+    exact = judge.exact.accuracy
+    return search_in_order(
+        InOrderSearch(accelerator, names, errors, fitted, exact, options.max_drop, third),
+        exploration,
+        count=options.in_order,
+        progress=lambda done, of: say(Progress("fitting in order", done, of, " plans")),
+    )
 
 
 def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[str], Any]:

@@ -26,7 +26,7 @@ from specific_circuits import GENERAL, WAYS, circuits, evolve, shares_of
 from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import replacing, write_json
 from alwann_c.codegen.network import Operands
-from alwann_c.compensation import Compensator, Effort, bound
+from alwann_c.compensation import Compensator, Effort, bound_all
 from alwann_c.dataset import Dataset, load_dataset
 from alwann_c.evaluation import float_correct, network_correct
 from alwann_c.model import load
@@ -110,7 +110,7 @@ def accuracy(arguments: argparse.Namespace, families: list[str]) -> None:
             if time.monotonic() > deadline:
                 return
             chosen = compensator.network(dict.fromkeys(layers, multiplier), "full")
-            operands = {layer: bound(fitted) for layer, fitted in chosen.items()}
+            operands = bound_all(chosen)
             known[key] = correct(quantized, tests, operands)
             known[f"weights {key}"] = tuned_shares(chosen)
             with replacing(path) as temporary, temporary.open("wb") as stream:

@@ -21,7 +21,7 @@ from typing import Any
 import alwann_c as ax
 from alwann_c.accelerator import Exclusions, approximable_layers
 from alwann_c.atomic import write_json
-from alwann_c.compensation import Compensator, bound
+from alwann_c.compensation import Compensator, bound_all
 from alwann_c.evaluation import float_correct, network_correct
 from alwann_c.passes.compensate import METHODS, Method
 from alwann_c.statistics import paired_drop
@@ -100,7 +100,7 @@ def accuracy_table(
                 began = time.perf_counter()
                 chosen = compensator.network(dict.fromkeys(layers, multiplier), method)
                 seconds = time.perf_counter() - began
-                operands = {layer: bound(fitted) for layer, fitted in chosen.items()}
+                operands = bound_all(chosen)
                 timed = network_correct(quantized.network, test, operands)
                 drop = paired_drop(reference, timed.correct)
                 rows.append(

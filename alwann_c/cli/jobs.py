@@ -12,7 +12,7 @@ from typing import Any
 from alwann_c.accelerator import Exclusions, approximable_layers, layer_work
 from alwann_c.cli.console import Console, table
 from alwann_c.cli.inspection import load_model
-from alwann_c.compensation import Compensator, Effort, bound
+from alwann_c.compensation import Compensator, Effort, bound_all
 from alwann_c.compiler import CompileResult, SearchOptions, compile_model
 from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError
@@ -215,7 +215,7 @@ def evaluate(arguments: Any, console: Console) -> int:
                 works = [layer_work(quantized.layers[name]) for name in names]
                 exact = library.exact(signed=uniform.signed and not arguments.sign_magnitude)
                 energy = relative_energy(works, [uniform] * len(works), exact)
-        operands = {name: bound(approximation) for name, approximation in chosen.items()}
+        operands = bound_all(chosen)
         console.progress("evaluating the approximate network")
         timed = network_correct(quantized.network, test, operands)
     result = EvaluationResult(
