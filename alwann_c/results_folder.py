@@ -142,6 +142,7 @@ def write_results(
             "evaluated": [
                 {"accuracy": e.accuracy, "relative_energy": e.relative_energy}
                 for e in found.evaluations
+                if not e.stopped
             ],
             "evaluations": len(found.evaluations),
             "stopped_early": sum(e.stopped for e in found.evaluations),

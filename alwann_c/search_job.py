@@ -86,11 +86,12 @@ class SearchResult(FrontView):
         return self.front[self.selected]
 
     def front_data(self) -> FrontData:
-        """The front with its candidates and reference accuracies, without test data."""
+        """The front with the candidates judged on all images and reference accuracies, without test
+        data."""
         return FrontData(
             points=[point_fields(point) for point in self.front],
             selected=self.selected,
-            seen=[(e.relative_energy, e.accuracy) for e in self.evaluations],
+            seen=[(e.relative_energy, e.accuracy) for e in self.evaluations if not e.stopped],
             float_accuracy=self.float_accuracy,
             int8_accuracy=self.int8.accuracy,
             max_drop=self.max_drop,

@@ -37,6 +37,12 @@ UNIFORM = {
     "resnet8_mlperf_tiny": ("mul8u_DM1",),
     "resnet20_cifar10": ("mul8u_NGR", "mul8u_185Q", "mul8u_12N4", "mul8u_17KS"),
 }
+SEARCHES = (
+    ("resnet8_alwann", "power-gated-4"),
+    ("resnet8_alwann", "power-gated-2"),
+    ("resnet8_mlperf_tiny", "power-gated-4"),
+    ("resnet20_cifar10", "power-gated-4"),
+)
 ABLATION = ("mul8u_NGR", "mul8u_185Q", "mul8u_DM1", "mul8u_12N4", "mul8u_17KS", "mul8u_FTA")
 ABLATION_IMAGES = 2000
 WHOLE_TEST = """file = "{file}"
@@ -126,27 +132,26 @@ def ablation_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
 
 def search_table(shared: Path, folder: Path) -> list[dict[str, Any]]:
     """`compile` with the default effort; chosen on `search`, reported on `test`."""
-    rows = []
-    for name, suffix in MODELS.items():
-        data = shared / "data"
-        for target in ("power-gated-4", "power-gated-2"):
-            result = alwann(
-                "compile",
-                str(shared / "models" / f"{name}.onnx"),
-                "--target",
-                target,
-                "--calibration",
-                str(data / f"cifar10_calibration{suffix}.toml"),
-                "--search",
-                str(data / f"cifar10_search{suffix}.toml"),
-                "--test",
-                str(data / f"cifar10_test{suffix}.toml"),
-                "--library",
-                str(shared / "evoapprox"),
-                "-o",
-                str(folder / f"{name}-{target}"),
-            )
-            rows.append({"model": name, "target": target, **result["selected"]})
+    rows, data = [], shared / "data"
+    for name, target in SEARCHES:
+        suffix = MODELS[name]
+        result = alwann(
+            "compile",
+            str(shared / "models" / f"{name}.onnx"),
+            "--target",
+            target,
+            "--calibration",
+            str(data / f"cifar10_calibration{suffix}.toml"),
+            "--search",
+            str(data / f"cifar10_search{suffix}.toml"),
+            "--test",
+            str(data / f"cifar10_test{suffix}.toml"),
+            "--library",
+            str(shared / "evoapprox"),
+            "-o",
+            str(folder / f"{name}-{target}"),
+        )
+        rows.append({"model": name, "target": target, **result["selected"]})
     return rows
 
 

@@ -96,7 +96,7 @@ class FrontPoint(_Table):
 
 
 class Candidate(_Table):
-    """A candidate seen during the search; its accuracy is on a part of the search data."""
+    """A candidate the search judged to the end; its accuracy is on a part of the search data."""
 
     accuracy: Share
     relative_energy: Relative
