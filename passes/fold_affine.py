@@ -51,6 +51,8 @@ class _Folder(Rebuilder):
 
     def visit(self, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
         if is_float_layer(value):
+            if isinstance(value.args[0], relax.Var):
+                self.lookup(value.args[0])  # nothing folds into it any more; chains stay flat
             channels = int(value.args[1].ty.shape[-1])
             self.pending[var] = _Affine(value, np.ones(channels), np.zeros(channels))
             return None

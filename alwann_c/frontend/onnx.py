@@ -13,8 +13,10 @@ import numpy.typing as npt
 import onnx
 import tvm
 from onnx import TensorProto, inliner, numpy_helper
+from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
+from alwann_c.frontend.fold_limits import FoldError
 from alwann_c.frontend.free_batch import batch_problem
 from alwann_c.frontend.imported import Imported, ImportOptions, digest
 from alwann_c.frontend.names import layer_stem
@@ -26,6 +28,7 @@ from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
 from alwann_c.ir.rewrite import bindings
 from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
+MAX_CONSTANT_NODES = 500
 _LAYER_RANK = {"Conv": 4, "Gemm": 2, "MatMul": 2}
 _CONTROL = {"If": "a branch", "Loop": "a loop", "Scan": "a loop", "SequenceMap": "a loop"}
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -165,8 +168,13 @@ def _with_input(label: str, model: onnx.ModelProto, options: ImportOptions) -> o
 def _check_sizes(label: str, mod: tvm.IRModule) -> None:
     """Every tensor of one image fits."""
     for var, _ in bindings(mod):
-        shape = getattr(var.ty, "shape", None)
+        shape = var.ty.shape if isinstance(var.ty, relax.TensorType) else None
         elements = 1
+        if shape is not None and not isinstance(shape, relax.ShapeExpr):
+            raise UnsupportedError(
+                f"{label}: a tensor whose number of elements only values tell; export the model "
+                "for fixed shapes"
+            )
         for extent in list(shape) if shape is not None else []:
             elements *= int(extent) if isinstance(extent, tvm.tirx.IntImm) else 1
         if elements > MAX_ELEMENTS:
@@ -189,12 +197,30 @@ def _check_values(label: str, model: onnx.ModelProto) -> None:
             raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
 
 
+def _check_constant_work(label: str, model: onnx.ModelProto) -> None:
+    """What is left of operators on constants is compiled one by one: few of them."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    left = []
+    for node in model.graph.node:
+        if all(not name or name in constant for name in node.input):
+            constant.update(node.output)
+            left.append(node)
+    if len(left) > MAX_CONSTANT_NODES:
+        node = left[0]
+        raise UnsupportedError(
+            f"{label}: {len(left)} operators compute on constants alone, the first is "
+            f"{node.op_type} of node '{where_is(node)}' (opset {opset_of(model)}); at most "
+            f"{MAX_CONSTANT_NODES} are taken: export with constant folding"
+        )
+
+
 def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModule:
     """Relax module of a settled graph."""
     graph, folded = settled
     if not graph.graph.node:
         raise UnsupportedError(f"{label}: its output does not depend on its input")
     _check_values(label, graph)
+    _check_constant_work(label, graph)
     names = layer_names(graph, folded.origin)
     module = to_relax(label, graph)
     _check_sizes(label, module)
@@ -233,7 +259,13 @@ def import_proto(
 
     The batch is symbolic where every image provably keeps to itself (`free_batch`), else 1.
     """
-    options = options or ImportOptions()
+    try:
+        return _import_proto(label, model, options or ImportOptions())
+    except FoldError as e:
+        raise InputError(f"{label}: {e}") from e
+
+
+def _import_proto(label: str, model: onnx.ModelProto, options: ImportOptions) -> tvm.IRModule:
     if model.functions:
         model = inliner.inline_local_functions(model)
     _check_operators(label, model)

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import onnx
 from onnx import numpy_helper
 
+from alwann_c.frontend.fold_limits import Budget
 from alwann_c.frontend.onnx_fold import Folded, attributes, fold_constants
 
 BATCH = -(1 << 40)
@@ -42,7 +43,8 @@ def with_batch(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
 
 def settle(model: onnx.ModelProto, *, free: bool) -> tuple[onnx.ModelProto, Folded]:
     """Folds until nothing changes; with `free`, Reshape to [1, …] keeps its first extent."""
-    graph, folded = fold_constants(model)
+    budget = Budget()
+    graph, folded = fold_constants(model, budget)
     for _ in range(_ROUNDS):
         if free:
             _free_reshapes(graph)
@@ -50,7 +52,7 @@ def settle(model: onnx.ModelProto, *, free: bool) -> tuple[onnx.ModelProto, Fold
         if computed == 0:
             break
         before = len(graph.graph.node)
-        graph, more = fold_constants(graph)
+        graph, more = fold_constants(graph, budget)
         folded = Folded(
             folded.values | more.values, folded.codes | more.codes, folded.origin | more.origin
         )

@@ -3,22 +3,33 @@
     Shape(image) -> Gather(1) -> Cast -> Sqrt -> Div(scores)    =>    Div(scores, 5.65)
     DequantizeLinear(codes, scale) -> Conv                      =>    Conv with a float weight
 
-Only cheap operators are folded, by numpy, and nothing that would grow beyond `MAX_FOLDED` elements.
+Only cheap operators are folded, by numpy; what would grow beyond the `fold_limits` is refused.
 The scale and zero point of a folded DequantizeLinear are remembered: see `Folded.codes`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
-from alwann_c.frontend.onnx_folders import FOLDERS, MAX_FOLDED, Array, Inputs, attributes
+from alwann_c.frontend.fold_limits import MAX_FOLDED_BYTES, Budget, FoldError
+from alwann_c.frontend.onnx_folders import FOLDERS, Array, Inputs, attributes
 
 __all__ = ["Folded", "WeightCode", "attributes", "fold_constants"]
+
+
+FEW = 1024
+"""Elements of a tensor whose values shape inference may follow."""
+_GROWING = ("ConstantOfShape", "Expand", "Tile", "Range", "Concat")
+_CANNOT = (
+    *(ValueError, IndexError, TypeError, KeyError, AssertionError),
+    *(ZeroDivisionError, OverflowError),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +67,41 @@ def _constant_node(node: onnx.NodeProto) -> Array | None:
 
 
 def _static_shapes(model: onnx.ModelProto) -> dict[str, list[int | None]]:
-    """Inferred shapes, None for symbolic extents; values of unknown rank are absent."""
+    """Inferred shapes, None for symbolic extents; values of unknown rank are absent.
+
+    ONNX propagates values as well, element by element: only where they are known to be few.
+    """
+    light = _without_weights(model)
+    shapes = _inferred(light, values=False)
+    for node in model.graph.node:
+        for name in node.output:
+            known = shapes.get(name)
+            if known is None and node.op_type in _GROWING:
+                return shapes
+            if known is not None and len(known) == 1 and (known[0] is None or known[0] > FEW):
+                return shapes
+    return _inferred(light, values=True) or shapes
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose stored tensors of many elements are inputs."""
+    light = onnx.ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
+    light.graph.name = "shapes"
+    for part in ("node", "input", "output"):
+        getattr(light.graph, part).extend(getattr(model.graph, part))
+    known = {value.name for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        if math.prod(tensor.dims) <= FEW:
+            light.graph.initializer.append(tensor)
+        elif tensor.name not in known:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            light.graph.input.append(value)
+    return light
+
+
+def _inferred(model: onnx.ModelProto, *, values: bool) -> dict[str, list[int | None]]:
     try:
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=values)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
         return {}
     shapes: dict[str, list[int | None]] = {}
@@ -91,7 +134,7 @@ def _partial(
     inputs: Inputs = [known, *(values.get(name) for name in node.input[1:])]
     try:
         found = FOLDERS[node.op_type](inputs, attributes(node))
-    except (ValueError, IndexError, TypeError):
+    except _CANNOT:
         return None
     return None if (found == -(1 << 40)).any() else found.astype(np.int64)
 
@@ -123,7 +166,7 @@ def _remember(node: onnx.NodeProto, folded: Folded) -> None:
         folded.codes[output] = WeightCode(code.scale, code.zero_point, axis, code.signed)
 
 
-def fold_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Folded]:
+def fold_constants(model: onnx.ModelProto, budget: Budget) -> tuple[onnx.ModelProto, Folded]:
     """The model with constants folded into initializers and unused nodes removed."""
     folded = Folded({t.name: np.asarray(numpy_helper.to_array(t)) for t in model.graph.initializer})
     shapes = _static_shapes(model)
@@ -134,6 +177,7 @@ def fold_constants(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Folded]:
         if value is None:
             kept.append(node)
             continue
+        budget.spend(value)
         folded.values[node.output[0]] = value
         if node.op_type not in ("Constant", "Shape") and node.input[0] in folded.values:
             _remember(node, folded)
@@ -165,10 +209,11 @@ def _fold(
     inputs: Inputs = [values.get(name) for name in node.input]
     try:
         with np.errstate(all="ignore"):
-            value = FOLDERS[node.op_type](inputs, attributes(node))
-    except (ValueError, IndexError, TypeError, KeyError, AssertionError, ZeroDivisionError):
+            return FOLDERS[node.op_type](inputs, attributes(node))
+    except _CANNOT:
         return None
-    return value if value.size <= MAX_FOLDED else None
+    except MemoryError as e:
+        raise FoldError(f"its constants do not fit in memory ({e})") from e
 
 
 def _rebuilt(
@@ -191,10 +236,14 @@ def _rebuilt(
     graph.node.extend(reversed(live))
     graph.output.extend(model.graph.output)
     graph.input.extend(value for value in model.graph.input if value.name not in values)
+    total = 0
     for name in values:
         if name in needed:
             made = stored.get(name)
             if made is None:
+                total += values[name].nbytes
+                if total > MAX_FOLDED_BYTES:
+                    raise FoldError(f"its folded constants exceed {MAX_FOLDED_BYTES} bytes")
                 made = numpy_helper.from_array(np.asarray(values[name], order="C"), name)
             graph.initializer.append(made)
     return rebuilt

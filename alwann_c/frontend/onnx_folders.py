@@ -11,9 +11,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from alwann_c.frontend.fold_limits import limited
+
 Array = npt.NDArray[Any]
 Inputs = list[Array | None]
-MAX_FOLDED = 1 << 26
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
@@ -72,8 +73,7 @@ def _filled(inputs: Inputs, attrs: dict[str, Any]) -> Array:
     assert inputs[0] is not None
     shape = [int(extent) for extent in inputs[0]]
     value = numpy_helper.to_array(attrs["value"]) if "value" in attrs else np.zeros(1, np.float32)
-    if math.prod(shape) > MAX_FOLDED:
-        raise ValueError("too large")
+    limited(tuple(shape))
     return np.full(shape, value.reshape(-1)[0], value.dtype)
 
 
@@ -82,15 +82,13 @@ def _expand(inputs: Inputs, _attrs: dict[str, Any]) -> Array:
     assert data is not None
     assert shape is not None
     wanted = np.broadcast_shapes(data.shape, tuple(int(extent) for extent in shape))
-    if math.prod(wanted) > MAX_FOLDED:
-        raise ValueError("too large")
+    limited(wanted)
     return np.broadcast_to(data, wanted).copy()
 
 
 def _range(inputs: Inputs, _attrs: dict[str, Any]) -> Array:
     start, limit, delta = (np.asarray(value).item() for value in inputs)
-    if abs(limit - start) > MAX_FOLDED * abs(delta):
-        raise ValueError("too large")
+    limited((math.ceil(max((limit - start) / delta, 0)),))
     return np.arange(start, limit, delta, dtype=np.asarray(inputs[0]).dtype)
 
 
@@ -112,9 +110,11 @@ def dequantize(
     shape = [1] * codes.ndim
     if scale.size > 1:
         shape[axis % codes.ndim] = scale.size
-    steps = codes.astype(np.int64)
+    limited(codes.shape, tuple(shape))
+    whole = np.int16 if codes.dtype.itemsize == 1 else np.int64
+    steps = codes.astype(whole)
     if zero_point is not None:
-        steps = steps - zero_point.astype(np.int64).reshape(shape if scale.size > 1 else ())
+        steps = steps - zero_point.astype(whole).reshape(shape if scale.size > 1 else ())
     spread = scale.astype(np.float32).reshape(shape if scale.size > 1 else ())
     return np.asarray(steps.astype(np.float32) * spread, np.float32)
 
@@ -131,11 +131,29 @@ def _dequantize_linear(inputs: Inputs, attrs: dict[str, Any]) -> Array:
 def _binary(function: Callable[[Array, Array], Array]) -> Callable[[Inputs, dict[str, Any]], Array]:
     def folded(inputs: Inputs, _attrs: dict[str, Any]) -> Array:
         a, b = np.asarray(inputs[0]), np.asarray(inputs[1])
-        if math.prod(np.broadcast_shapes(a.shape, b.shape)) > MAX_FOLDED:
-            raise ValueError("too large")
+        limited(a.shape, b.shape)
         return np.asarray(function(a, b))
 
     return folded
+
+
+def _where(inputs: Inputs, _attrs: dict[str, Any]) -> Array:
+    condition, yes, no = (np.asarray(value) for value in inputs)
+    limited(condition.shape, yes.shape, no.shape)
+    return np.where(condition, yes, no)
+
+
+def _concat(inputs: Inputs, attrs: dict[str, Any]) -> Array:
+    parts = [np.asarray(part) for part in inputs]
+    limited((sum(part.size for part in parts),))
+    return np.concatenate(parts, attrs["axis"])
+
+
+def _gather(inputs: Inputs, attrs: dict[str, Any]) -> Array:
+    data, index = np.asarray(inputs[0]), np.asarray(inputs[1])
+    axis = attrs.get("axis", 0)
+    limited((data.size // max(data.shape[axis], 1) * index.size,))
+    return np.take(data, index, axis=axis)
 
 
 def _unary(function: Callable[[Array], Array]) -> Callable[[Inputs, dict[str, Any]], Array]:
@@ -164,7 +182,7 @@ FOLDERS: dict[str, Callable[[Inputs, dict[str, Any]], Array]] = {
     "Greater": _binary(np.greater),
     "And": _binary(np.logical_and),
     "Or": _binary(np.logical_or),
-    "Where": lambda x, _: np.where(np.asarray(x[0]), np.asarray(x[1]), np.asarray(x[2])),
+    "Where": _where,
     "Transpose": lambda x, a: np.transpose(np.asarray(x[0]), a.get("perm")),
     "Reshape": _reshape,
     "Flatten": lambda x, a: np.asarray(x[0]).reshape(
@@ -172,8 +190,8 @@ FOLDERS: dict[str, Callable[[Inputs, dict[str, Any]], Array]] = {
     ),
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,
-    "Concat": lambda x, a: np.concatenate([np.asarray(part) for part in x], a["axis"]),
-    "Gather": lambda x, a: np.take(np.asarray(x[0]), np.asarray(x[1]), axis=a.get("axis", 0)),
+    "Concat": _concat,
+    "Gather": _gather,
     "Slice": _slice,
     "Shape": lambda x, a: np.array(np.asarray(x[0]).shape[a.get("start", 0) : a.get("end")]),
     "Size": lambda x, _: np.array(np.asarray(x[0]).size),
@@ -183,4 +201,4 @@ FOLDERS: dict[str, Callable[[Inputs, dict[str, Any]], Array]] = {
     "DequantizeLinear": _dequantize_linear,
 }
 """Raises ValueError, IndexError, TypeError, KeyError, AssertionError or ZeroDivisionError where it
-cannot."""
+cannot, FoldError where the result would be too large."""

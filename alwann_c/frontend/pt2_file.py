@@ -34,6 +34,8 @@ _TARGETS = re.compile(
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|neg|pow|eq|ne|le|lt|ge|gt)"
 )
 _DECLARED = re.compile(r"Symbol\('([suz]\d+)'(?:, \w+=True)*\)")
+_POWER = re.compile(r"\b([suz]\d+)\*\*\d\b(?!\s*\*\*)")
+"""A size to a small power; others would be numbers of any length."""
 _SYMBOL = re.compile(r"[A-Za-z_]\w*")
 _ARITHMETIC = {
     "Max", "Min", "Mod", "FloorDiv", "CleanDiv", "CeilToInt", "PythonMod", "Integer",
@@ -111,8 +113,8 @@ def _check_program(path: Path, document: Any) -> None:
 
 def _is_arithmetic(text: str) -> bool:
     """Whether sympy, which evaluates what it is given, would find numbers and sizes only."""
-    text = _DECLARED.sub(r"\1", text)
-    if len(text) > 1000 or re.search(r"[^\w\s()+*/<>=,.%-]|\.\D|__", text):
+    text = _POWER.sub(r"\1", _DECLARED.sub(r"\1", text))
+    if len(text) > 1000 or re.search(r"[^\w\s()+*/<>=,.%-]|\.\D|__|\*\*|<<|>>", text):
         return False
     return all(
         name in _ARITHMETIC or re.fullmatch(r"[suz]\d+", name) for name in _SYMBOL.findall(text)

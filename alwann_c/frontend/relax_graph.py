@@ -22,6 +22,8 @@ from alwann_c.frontend.onnx_file import MAX_ELEMENTS
 from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
 Array = npt.NDArray[Any]
+MAX_CONSTANT_BYTES = 4 << 30
+"""Of a network's constants in float32: many operators may read one weight of the file."""
 
 
 class Graph:
@@ -34,10 +36,16 @@ class Graph:
     def __init__(self, builder: relax.BlockBuilder, given: int, batch: Any) -> None:
         self._builder, self.given, self.batch = builder, given, batch
         self.names: list[str] = []
+        self._held = 0
         self.codes: dict[str, list[Any]] = {}
 
     def emit(self, expr: relax.Expr) -> relax.Var:
-        """Appends an operation. Raises ValueError when its result is too large."""
+        """Appends an operation. Raises ValueError when its result or all constants are too large."""
+        for part in getattr(expr, "args", ()):
+            if isinstance(part, relax.Constant):
+                self._held += part.data.numpy().nbytes
+        if self._held > MAX_CONSTANT_BYTES:
+            raise ValueError(f"constants of more than {MAX_CONSTANT_BYTES} bytes by then")
         var = self._builder.emit(self._builder.normalize(expr))
         shape = getattr(var.ty, "shape", None)
         fixed = [int(e) for e in shape or [] if isinstance(e, tvm.tirx.IntImm)]

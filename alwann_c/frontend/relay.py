@@ -217,7 +217,10 @@ class _Converter:
             for key, value in call.attributes.items()
         }
         try:
-            return converter(self.context, arguments, attributes)
+            made = converter(self.context, arguments, attributes)
+            if isinstance(made, Constant):
+                self.context.budget.spend(made.value)
+            return made
         except InputError:
             raise
         except Exception as e:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import tvm
 from tvm import relax
 
+from alwann_c.frontend.fold_limits import Budget
 from alwann_c.frontend.integers import Integer, store
 from alwann_c.frontend.relax_graph import Graph
 
@@ -43,7 +44,7 @@ class Context:
     """The graph being built and the conversions every operator needs."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+        self.graph, self.budget = graph, Budget()
         self._input: Integer | None = None
 
     def emit(self, expr: relax.Expr) -> relax.Expr:

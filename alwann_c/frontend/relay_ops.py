@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tvm import relax
 
 from alwann_c.frontend import relay_layers as layers
+from alwann_c.frontend.fold_limits import limited
 from alwann_c.frontend.integers import Integer, again, spread
 from alwann_c.frontend.relay_context import (
     Attributes,
@@ -41,6 +42,7 @@ def _binary(make: Callable[[Any, Any], relax.Expr], fold: Callable[[Any, Any], A
     def convert(context: Context, args: list[Any], _attrs: Attributes) -> Value:
         a, b = args
         if isinstance(a, Constant) and isinstance(b, Constant):
+            limited(a.value.shape, b.value.shape)
             return Constant(np.asarray(fold(a.value, b.value)), a.name or b.name)
         if isinstance(b, Integer) and not isinstance(a, Integer) and make is relax.op.add:
             a, b = b, a

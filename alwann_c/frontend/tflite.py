@@ -30,7 +30,11 @@ from alwann_c.frontend.tflite_ops import TFLITE_OPERATORS, Call
 Array = npt.NDArray[Any]
 _ACTIVATIONS = {1: "RELU", 2: "RELU_N1_TO_1", 3: "RELU6", 4: "TANH"}
 _REMEDY = "convert without it, or give the ONNX of the network"
-_FOLDED = ("SHAPE", "STRIDED_SLICE", "PACK", "CONCATENATION", "GATHER", "CAST", "MUL", "ADD", "SUB")
+_FOLDED = {
+    *("SHAPE", "STRIDED_SLICE", "PACK", "CONCATENATION", "GATHER", "CAST"),
+    *("MUL", "ADD", "SUB", "DEQUANTIZE"),
+}
+"""Operators computed at once where all they read is constant."""
 
 
 def _users(network: Network) -> dict[int, list[Operator]]:
@@ -156,6 +160,7 @@ class _Converter:
         call = replace(call, values=[self.plain(v) for v in call.values])
         made = converter(call)
         if isinstance(made, Constant):
+            self.context.budget.spend(made.value)
             return made
         real = self.context.real(made)
         activation = int(call.options.get("activation", 0))

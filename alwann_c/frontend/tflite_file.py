@@ -243,9 +243,13 @@ def _network(library: Any, content: bytes) -> Network:
     tensors, operators = graph.TensorsLength(), graph.OperatorsLength()
     if not 0 < tensors <= MAX_TENSORS or not 0 < operators <= MAX_NODES:
         raise ValueError(f"{tensors} tensors and {operators} operators")
-    read = [_tensor(model, graph.Tensors(i), len(content)) for i in range(tensors)]
-    if sum(tensor.data.nbytes for tensor in read if tensor.data is not None) > 2 * len(content):
-        raise ValueError("constants larger than the file")
+    read, held = [], 0
+    for i in range(tensors):  # tensors may share a buffer, or their scales
+        read.append(_tensor(model, graph.Tensors(i), len(content)))
+        parts = (read[-1].data, read[-1].scale)
+        held += sum(part.nbytes for part in parts if part is not None)
+        if held > 2 * len(content):
+            raise ValueError("constants larger than the file")
     inputs, outputs = _ends(graph)
     network = Network(read, _operators(library, model, graph), inputs, outputs)
     used = [*network.inputs, *network.outputs]

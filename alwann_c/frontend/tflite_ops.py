@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from tvm import relax
 
+from alwann_c.frontend.fold_limits import limited
 from alwann_c.frontend.names import layer_stem
 from alwann_c.frontend.relay_context import Constant, Context, Value, array
 from alwann_c.frontend.relay_ops import OPERATORS
@@ -114,6 +115,7 @@ def _transpose(call: Call) -> Value:
 def _concatenate(call: Call) -> Value:
     parts = call.values
     if all(isinstance(part, Constant) for part in parts):
+        limited((sum(part.value.size for part in parts),))
         return Constant(np.concatenate([part.value for part in parts], call.options["axis"]))
     return OPERATORS["concatenate"](call.context, [parts], {"axis": call.options["axis"]})
 
@@ -170,6 +172,7 @@ def _shape(call: Call) -> Value:
 def _pack(call: Call) -> Value:
     if not all(isinstance(value, Constant) for value in call.values):
         raise ValueError("it stacks tensors; export with a concatenation")
+    limited((sum(value.value.size for value in call.values),))
     return Constant(np.stack([value.value for value in call.values], call.options["axis"]))
 
 
@@ -178,7 +181,9 @@ def _gather(call: Call) -> Value:
         raise ValueError("indices of each image; export with slices")
     index, axis = call.constant(1, "index"), int(call.options["axis"])
     if isinstance(call.values[0], Constant):
-        return Constant(np.take(call.values[0].value, index, axis))
+        rows = call.values[0].value
+        limited((rows.size // max(rows.shape[axis], 1) * index.size,))
+        return Constant(np.take(rows, index, axis))
     return OPERATORS["take"](
         call.context, [call.values[0], Constant(index.reshape(()))], {"axis": axis}
     )
@@ -250,6 +255,14 @@ def _same(call: Call) -> Value:
     return value
 
 
+def _dequantize(call: Call) -> Value:
+    """Weights stored as float16 or codes become float32 constants."""
+    value: Value = call.values[0]
+    if isinstance(value, Constant):
+        return Constant(np.asarray(value.value, np.float32), value.name)
+    return value
+
+
 def _cast(call: Call) -> Value:
     if isinstance(call.values[0], Constant):
         return Constant(call.values[0].value.astype(call.result.dtype))
@@ -316,7 +329,7 @@ TFLITE_OPERATORS: dict[str, Converter] = {
     "ABS": _relay("abs"),
     "SQUARE": _unary(lambda x: relax.op.multiply(x, x)),
     "QUANTIZE": _same,
-    "DEQUANTIZE": _same,
+    "DEQUANTIZE": _dequantize,
     "BATCH_MATMUL": _batch_matmul,
 }
 """What is not here is refused by name."""

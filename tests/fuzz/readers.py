@@ -10,9 +10,11 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import model_seeds
 import numpy as np
 import seeds
 from onnx_fields import altered
@@ -23,6 +25,9 @@ from alwann_c.deploy import MANIFEST, check_files, seal
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome
 from alwann_c.frontend.onnx_file import read_onnx
+from alwann_c.frontend.pt2_file import checked_archive
+from alwann_c.frontend.relay_arrays import read_metadata, read_params
+from alwann_c.frontend.relay_text import parse
 from alwann_c.frontend.tflite_file import read_tflite
 from alwann_c.model import load
 from alwann_c.plan import Plan, load_plan, scheme_of
@@ -232,6 +237,49 @@ def _tflite(data: bytes, folder: Path) -> None:
     load(path)
 
 
+def _relay_text(data: bytes, folder: Path) -> None:
+    del folder
+    parse(data.decode("utf-8", "replace").partition("#[metadata]")[0])
+
+
+def _relay_params(data: bytes, folder: Path) -> None:
+    """No more comes out than the file holds."""
+    path = folder / "m.params"
+    path.write_bytes(data)
+    assert sum(array.nbytes for array in read_params(path).values()) <= len(data)
+
+
+def _relay_metadata(data: bytes, folder: Path) -> None:
+    del folder
+    with suppress(ValueError):  # `frontend.relay` makes it an InputError naming the file
+        read_metadata(data.decode("utf-8", "replace"))
+
+
+def _relay(data: bytes, folder: Path) -> None:
+    path = folder / "m.relay"
+    path.write_bytes(data)
+    model_seeds.write_params(folder, data)
+    load(path)
+
+
+def _pt2_archive(data: bytes, folder: Path) -> None:
+    path = folder / "m.pt2"
+    path.write_bytes(data)
+    checked_archive(path)
+
+
+def _pt2_document(data: bytes, folder: Path) -> None:
+    """A sound archive whose description of the program holds these bytes."""
+    _pt2_archive(model_seeds.pt2_with(data), folder)
+
+
+def _pt2(data: bytes, folder: Path) -> None:
+    """The same, read to its end where PyTorch is there."""
+    path = folder / "m.pt2"
+    path.write_bytes(model_seeds.pt2_with(data))
+    load(path)
+
+
 def _netlist(data: bytes, folder: Path) -> None:
     path = folder / "m.v"
     path.write_bytes(data)
@@ -262,8 +310,15 @@ READERS: dict[str, Reader] = {
     "onnx-file": Reader(_onnx_file, lambda: [seeds.network().SerializeToString()]),
     "onnx": Reader(_onnx, lambda: [seeds.network().SerializeToString()]),
     "onnx-fields": Reader(_onnx_fields, lambda: [b"\0" * 8, bytes(range(48))]),
-    "tflite-file": Reader(_tflite_file, seeds.tflite_models),
-    "tflite": Reader(_tflite, seeds.tflite_models),
+    "tflite-file": Reader(_tflite_file, model_seeds.tflite_models),
+    "tflite": Reader(_tflite, model_seeds.tflite_models),
+    "relay-text": Reader(_relay_text, model_seeds.relay_programs),
+    "relay-params": Reader(_relay_params, model_seeds.relay_params),
+    "relay-metadata": Reader(_relay_metadata, model_seeds.relay_metadata),
+    "relay": Reader(_relay, model_seeds.relay_programs),
+    "pt2-archive": Reader(_pt2_archive, model_seeds.pt2_archives),
+    "pt2-document": Reader(_pt2_document, model_seeds.pt2_documents),
+    "pt2": Reader(_pt2, model_seeds.pt2_documents),
     "netlist": Reader(_netlist, lambda: [seeds.NETLIST]),
     "evolution": Reader(_campaign, lambda: [seeds.EVOLUTION]),
 }

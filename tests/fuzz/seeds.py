@@ -285,9 +285,3 @@ def overwrite_row(path: Path, data: bytes) -> None:
         connection.execute("UPDATE evaluation SET images = ?, correct = ?, divergences = ?", values)
         if len(data) > 2 and data[2] & 8:
             connection.execute("UPDATE identity SET value = ? WHERE key = 'model'", row[2:3])
-
-
-def tflite_models() -> list[bytes]:
-    """A float network and one of codes."""
-    folder = Path(__file__).parents[1] / "fixtures" / "tflite"
-    return [(folder / f"{name}.tflite").read_bytes() for name in ("segmenting", "residual_int8")]

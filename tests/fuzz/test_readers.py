@@ -18,7 +18,7 @@ from alwann_c.errors import InputError
 from alwann_c.targets import load_target
 
 CORPUS = Path(__file__).parent / "corpus"
-SLOW = {"onnx", "onnx-fields", "tflite"}
+SLOW = {"onnx", "onnx-fields", "tflite", "relay", "pt2"}
 MEMORY = 3 << 29
 VALID = (
     "target",
@@ -30,6 +30,12 @@ VALID = (
     "plan",
     "manifest",
     "results",
+    "tflite-file",
+    "relay-text",
+    "relay-params",
+    "relay-metadata",
+    "pt2-archive",
+    "pt2-document",
 )
 FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 
