@@ -230,6 +230,13 @@ def _conv_transpose(importer: Importer, inputs: list[Any], attrs: dict[str, Any]
     return importer.fallback("ConvTranspose", inputs, given)
 
 
+def _batch_norm(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """In evaluation; TVM's conversion would leave `training_mode` unread."""
+    if attrs.get("training_mode"):
+        raise ValueError("training_mode; export the network in evaluation mode, network.eval()")
+    return importer.fallback("BatchNormalization", inputs, attrs)
+
+
 def _dropout(_importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
     """Nothing, in evaluation; its mask keeps everything."""
     training = constant(inputs[2]) if len(inputs) > 2 and inputs[2] is not None else None
@@ -259,6 +266,7 @@ CONVERTERS: dict[str, Converter] = {
     "Pow": _power,
     "ConvTranspose": _conv_transpose,
     "Dropout": _dropout,
+    "BatchNormalization": _batch_norm,
     "Squeeze": _squeeze,
     "SpaceToDepth": _space_to_depth,
 }

@@ -70,8 +70,24 @@ def _reason(e: BaseException) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", lines[0])[:300] if lines else type(e).__name__
 
 
+def _check_mode(label: str, program: Any) -> None:
+    """PyTorch's exporter writes the evaluation of an operator, whatever mode the program asks for."""
+    for node in program.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        for place, argument in enumerate(schema.arguments if schema is not None else ()):
+            if argument.name not in ("training", "train"):
+                continue
+            given = node.args[place] if place < len(node.args) else None
+            if node.kwargs.get(argument.name, given) is True:
+                raise UnsupportedError(
+                    f"{label}: operator {node.target} of node '{node.name}' runs in training mode; "
+                    "export the network in evaluation mode, torch.export.export(network.eval(), …)"
+                )
+
+
 def _imported(label: str, program: Any, options: ImportOptions) -> Imported:
     torch = _torch(label)
+    _check_mode(label, program)
     try:
         with _quiet():
             made = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False)

@@ -19,7 +19,7 @@ from alwann_c.codegen.machine import without_native_warnings
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.free_batch import batch_problem
 from alwann_c.frontend.onnx_file import MAX_ELEMENTS
-from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
+from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES, constant
 
 Array = npt.NDArray[Any]
 MAX_CONSTANT_BYTES = 4 << 30
@@ -42,8 +42,8 @@ class Graph:
     def emit(self, expr: relax.Expr) -> relax.Var:
         """Appends an operation. Raises ValueError when its result or all constants are too large."""
         for part in getattr(expr, "args", ()):
-            if isinstance(part, relax.Constant):
-                self._held += part.data.numpy().nbytes
+            value = constant(part)
+            self._held += 0 if value is None else value.nbytes
         if self._held > MAX_CONSTANT_BYTES:
             raise ValueError(f"constants of more than {MAX_CONSTANT_BYTES} bytes by then")
         var = self._builder.emit(self._builder.normalize(expr))

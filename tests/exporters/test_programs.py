@@ -129,6 +129,14 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
         ),
         "is no size",
     ),
+    "a number of any length": (
+        lambda e: _json(
+            e,
+            "model.json",
+            lambda t: json.dumps({**json.loads(t), "x": {"expr_str": "9**9**9**9"}}),
+        ),
+        "is no size",
+    ),
     "two folders": (lambda e: e.update({"other/version": b"1"}), "one folder"),
     "no program": (
         lambda e: [e.pop(name) for name in list(e) if name.endswith("model.json")],
@@ -186,7 +194,7 @@ def test_a_network_in_training_mode_says_so() -> None:
     """Batch statistics cannot be folded."""
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)).train()
     program = torch.export.export(network, (torch.zeros(2, 3, 8, 8),))
-    with pytest.raises(UnsupportedError, match=r"eval\(\)|BatchNormalization|batch"):
+    with pytest.raises(UnsupportedError, match=r"batch_norm.* of node '.*training mode.*eval\(\)"):
         load(program)
 
 
