@@ -111,7 +111,7 @@ def dequantize(
     if scale.size > 1:
         shape[axis % codes.ndim] = scale.size
     limited(codes.shape, tuple(shape))
-    whole = np.int16 if codes.dtype.itemsize == 1 else np.int64
+    whole: Any = np.int16 if codes.dtype.itemsize == 1 else np.int64
     steps = codes.astype(whole)
     if zero_point is not None:
         steps = steps - zero_point.astype(whole).reshape(shape if scale.size > 1 else ())
