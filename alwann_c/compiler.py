@@ -21,7 +21,7 @@ from alwann_c.libraries import library_identity, open_libraries
 from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import codes_hash
-from alwann_c.progress import Clock, Say
+from alwann_c.progress import Ahead, Clock, Progress, Say, followed_by
 from alwann_c.quantized import Kind, quantize, scheme_for
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
@@ -35,6 +35,10 @@ from alwann_c.version import TOOL
 __all__ = ["CompileResult", "SearchOptions", "SearchResult", "compile_model", "search"]
 
 _LOG = logging.getLogger(__name__)
+
+_TESTING = "testing"
+_TESTING_COST = 0.15
+"""Of a plan on as many images as the search looks at, where measuring a multiplier costs 1."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,6 +115,10 @@ def compile_model(
         }
         store = SqliteMemory(folder / "evaluations.sqlite", identity, resume=resume)
         memory = stack.enter_context(store)
+        tell = say
+        if test is not None:
+            share = len(sets["test"]) / min(options.search_images, len(sets["search"]))
+            tell = followed_by(say, Ahead(_TESTING, options.refine, _TESTING_COST * share))
         client = None
         if workers > 1 or scheduler is not None:
             client = stack.enter_context(dask_client(workers, scheduler))
@@ -123,7 +131,7 @@ def compile_model(
             exclusions=exclusions,
             memory=memory,
             client=client,
-            say=say,
+            say=tell,
             clock=clock,
         )
     with clock.stage("build"):
@@ -158,11 +166,11 @@ def _test(
     reference = float_correct(quantized.model, data)
     int8 = network_correct(quantized.network, data)
     compensator = Compensator(quantized)
-    fields = []
+    fields: list[dict[str, Any]] = []
     for point in found.front:
         correct = approximate_correct(compensator, point.approximations, data)
         drop = paired_drop(reference, correct)
         fields.append({"test_accuracy": float(correct.mean()), **drop_fields(drop, "test_")})
-    say(f"tested {len(fields)} plans on {len(data)} test images")
+        say(Progress(_TESTING, len(fields), len(found.front), f" plans on {len(data)} images"))
     tested = {"float_accuracy": float(reference.mean()), "int8_accuracy": int8.accuracy}
     return tested, fields

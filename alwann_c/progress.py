@@ -1,10 +1,11 @@
-"""Progress: messages that may know how far a counted step has come, and time spent by stage."""
+"""Progress: messages that may know how far a counted step has come and what comes after it, and time
+spent by stage."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
@@ -29,26 +30,77 @@ class Progress(str):
         return self
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """A counted step that a job will take: how often, and what one of them costs, where one of the
+    job's first step costs 1."""
+
+    step: str
+    count: int
+    cost: float = 1.0
+
+
+class Agenda(str):
+    """A message with which a job says what counted steps it will take, in order."""
+
+    ahead: tuple[Ahead, ...]
+
+    def __new__(cls, text: str, ahead: Sequence[Ahead]) -> Self:
+        """`text` is what the message reads as."""
+        self = super().__new__(cls, text)
+        self.ahead = tuple(ahead)
+        return self
+
+
+def followed_by(say: Say, more: Ahead) -> Say:
+    """`say`, with a further step at the end of each agenda that it is given."""
+
+    def extended(text: str) -> None:
+        say(Agenda(text, [*text.ahead, more]) if isinstance(text, Agenda) else text)
+
+    return extended
+
+
 class Remaining:
-    """Estimates what is left of a counted step from the pace so far."""
+    """Estimates what is left of a job.
+
+    Without an agenda that is the rest of the current step, at its own pace so far. With one, the
+    steps after it are added: their costs times the pace of the agenda's first step.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._step: str | None = None
         self._last = self._since = clock()
         self._first = 0
+        self._ahead: tuple[Ahead, ...] = ()
+        self._unit = 0.0
 
     def after(self, text: str) -> str:
-        """` (about 3 min left)` behind a `Progress`, nothing behind other text or a finished step."""
+        """` (about 3 min left)` behind a `Progress`, nothing behind other text or the last step."""
         before, self._last = self._last, self._clock()
         if not isinstance(text, Progress):
+            if isinstance(text, Agenda):
+                self._ahead = text.ahead
             self._step = None
             return ""
         if text.step != self._step:
             self._step, self._since, self._first = text.step, before, text.done - 1
-        counted = text.done - self._first
-        left = (self._last - self._since) / max(counted, 1) * (text.of - text.done)
-        return "" if text.done >= text.of else f" (about {duration(left)} left)"
+        pace = (self._last - self._since) / max(text.done - self._first, 1)
+        left, more = pace * (text.of - text.done), self._later(text.step, pace)
+        if text.done >= text.of and not more:
+            return ""
+        return f" (about {duration(left + more)} left)"
+
+    def _later(self, step: str, pace: float) -> float:
+        """Seconds of the steps after this one; 0 where none are known."""
+        names = [entry.step for entry in self._ahead]
+        if step not in names:
+            return 0.0
+        at = names.index(step)
+        if at == 0:
+            self._unit = pace
+        return self._unit * sum(entry.count * entry.cost for entry in self._ahead[at + 1 :])
 
 
 @dataclass

@@ -19,7 +19,7 @@ from alwann_c.frames import point_fields
 from alwann_c.libraries import open_libraries
 from alwann_c.notebook import FrontView
 from alwann_c.plan import Plan
-from alwann_c.progress import Clock, Progress, Say
+from alwann_c.progress import Agenda, Ahead, Clock, Progress, Say
 from alwann_c.quantized import QuantizedModel
 from alwann_c.report.ranges import FrontData
 from alwann_c.search import (
@@ -42,6 +42,9 @@ from alwann_c.targets import Assignment, Library, Target, area_um2, timing
 _LOG = logging.getLogger(__name__)
 
 ThirdName = Literal["area", "latency"]
+
+_MEASURING, _GENERATION = "measuring multipliers", "generation"
+_IN_ORDER, _REFINING = "fitting in order", "refining"
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def search(
     with clock.stage("reference"):
         reference = float_correct(quantized.model, data)
         int8 = network_correct(quantized.network, data)
-    say(f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images")
+    told = f"float {reference.mean():.4f}, int8 {int8.accuracy:.4f} on {len(data)} search images"
+    say(Agenda(told, _steps(options, len(set().union(*accelerator.binding.candidates)))))
     compensator = Compensator(quantized, quick=options.quick, thorough=options.thorough)
     few = data.limited(options.search_images)
     pool: Pool = LocalPool(accelerator, compensator, few, "full")
@@ -154,7 +158,7 @@ def search(
         good = [e for e in finished if e.accuracy >= int8.accuracy - options.max_drop]
         best = min((e.relative_energy for e in good), default=1.0)
         said = f": {evaluations} evaluated, best saves {1 - best:.1%} within {options.max_drop:.1%}"
-        say(Progress("generation", done, of, said))
+        say(Progress(_GENERATION, done, of, said))
 
     with clock.stage("search"):
         problem = Problem(
@@ -187,7 +191,7 @@ def search(
             max_drop=options.max_drop,
             count=options.refine,
             third=third,
-            progress=lambda done, of: say(Progress("refining", done, of, " plans of the front")),
+            progress=lambda done, of: say(Progress(_REFINING, done, of, " plans of the front")),
         )
     chosen = select(front, options.max_drop)
     best = front[chosen]
@@ -202,6 +206,20 @@ def search(
         int8,
         options.max_drop,
     )
+
+
+def _steps(options: SearchOptions, multipliers: int) -> list[Ahead]:
+    """The counted steps and what they cost, for the time that is left: rough, as on ResNet-8. None
+    where the search has no planned end."""
+    if options.method == "exhaustive":
+        return []
+    work = [effort.rows * (effort.sweeps + 1) for effort in (options.quick, options.thorough)]
+    return [
+        Ahead(_MEASURING, multipliers),
+        Ahead(_GENERATION, options.generations, 0.06 * options.population),
+        Ahead(_IN_ORDER, options.in_order),
+        Ahead(_REFINING, options.refine, 0.8 + 0.19 * work[1] / work[0]),
+    ]
 
 
 def _third_objective(
@@ -252,7 +270,7 @@ def _search_in_order(
         InOrderSearch(accelerator, names, errors, fitted, exact, options.max_drop, third),
         exploration,
         count=options.in_order,
-        progress=lambda done, of: say(Progress("fitting in order", done, of, " plans")),
+        progress=lambda done, of: say(Progress(_IN_ORDER, done, of, " plans")),
     )
 
 
@@ -268,7 +286,7 @@ def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[s
     errors = np.empty((len(layers), len(names)))
     for j, fits in enumerate(pool.fit(names)):
         errors[:, j] = fits.divergences
-        say(Progress("measuring multipliers", j + 1, len(names), f": {fits.multiplier}"))
+        say(Progress(_MEASURING, j + 1, len(names), f": {fits.multiplier}"))
     keep = [
         j
         for j in range(len(names))

@@ -26,7 +26,7 @@ from alwann_c.cli.parser import Parser
 from alwann_c.errors import InputError
 from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
-from alwann_c.progress import Progress, Remaining, duration
+from alwann_c.progress import Agenda, Ahead, Progress, Remaining, duration, followed_by
 from alwann_c.search.methods import MethodName
 from alwann_c.search_job import ThirdName
 
@@ -180,6 +180,7 @@ def test_progress_suits_what_it_goes_to(monkeypatch: pytest.MonkeyPatch) -> None
     shown = live.rstrip("\n").split("\r\033[K")[1:]
     assert len(shown) == 2
     assert all(len(line) <= 39 for line in shown)
+    assert shown[1].endswith("… (about 1 s left)")
 
 
 def test_remaining_time_follows_the_pace() -> None:
@@ -195,6 +196,25 @@ def test_remaining_time_follows_the_pace() -> None:
     assert remaining.after(Progress("refining", 5, 10)) == " (about 20 min left)"
     assert [duration(s) for s in (0.2, 99, 150, 7800)] == ["1 s", "99 s", "2 min", "2 h 10 min"]
     assert Progress("generation", 1, 4, ": x") == "generation 1/4: x"
+
+
+def test_remaining_time_is_that_of_the_job_where_its_steps_are_known() -> None:
+    now = [0.0]
+    remaining = Remaining(lambda: now[0])
+    told: list[str] = []
+    job = followed_by(lambda text: told.append(remaining.after(text)), Ahead("testing", 2, 5.0))
+    job(Agenda("exact", [Ahead("measuring", 2), Ahead("searching", 3, 10.0)]))
+    for step, count, seconds in (("measuring", 2, 10), ("searching", 3, 200), ("testing", 2, 20)):
+        for done in range(1, count + 1):
+            now[0] += seconds
+            job(Progress(step, done, count))
+        job("between two steps")
+    # 10 s each, so 3 x 100 s and 2 x 50 s are expected; then 200 s each are seen
+    assert told == [
+        *("", " (about 7 min left)", " (about 7 min left)", ""),
+        *(" (about 8 min left)", " (about 5 min left)", " (about 2 min left)", ""),
+        *(" (about 20 s left)", "", ""),
+    ]
 
 
 def _evaluations(path: Path) -> int:

@@ -29,18 +29,20 @@ class Console:
         self._open = False
 
     def progress(self, text: str) -> None:
-        """What is going on, with the time since the start and what is left of a counted step."""
+        """What is going on, with the time since the start and about how much is left."""
         left = self._remaining.after(text)
         if not (self._live or self._lines):
             return
-        stamp = f"[{time.monotonic() - self._began:6.1f} s] {text}{left}"
+        stamp = f"[{time.monotonic() - self._began:6.1f} s] {text}"
         if self._live:
-            room = shutil.get_terminal_size().columns - 1
-            short = stamp if len(stamp) <= room else stamp[: room - 1] + "…"
-            print(f"\r\033[K{short}", end="", file=sys.stderr, flush=True)
+            # of a line that is too long, the end of the text gives way: not the time that is left
+            room = max(shutil.get_terminal_size().columns - 1, 1)
+            space = max(room - len(left), 1)
+            short = stamp if len(stamp) <= space else stamp[: space - 1] + "…"
+            print(f"\r\033[K{(short + left)[:room]}", end="", file=sys.stderr, flush=True)
             self._open = True
         else:
-            print(stamp, file=sys.stderr, flush=True)
+            print(f"{stamp}{left}", file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """Ends a progress line."""
