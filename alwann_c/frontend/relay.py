@@ -145,7 +145,7 @@ def _shape(program: _Program, options: ImportOptions) -> list[int]:
 def _field_of(name: str) -> tuple[str, int]:
     """`tuple.0` as a variable and an index: names may hold dots, only what exists tells."""
     head, _, last = name.rpartition(".")
-    return (head, int(last)) if head and last.isdecimal() else (name, 0)
+    return (head, int(last)) if head and last.isdecimal() and len(last) < 10 else (name, 0)
 
 
 def _locals(expr: Any) -> set[str]:

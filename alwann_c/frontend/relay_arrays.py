@@ -105,7 +105,15 @@ def read_metadata(text: str) -> Mapping[tuple[str, int], Any]:
         for kind, where in zip(root.get("keys", []), root.get("data", []), strict=True):
             for index, item in enumerate(nodes[where]["data"]):
                 found[str(kind), index] = _value(nodes[item], stored)
-    except (KeyError, IndexError, TypeError, AttributeError, binascii.Error, RecursionError) as e:
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        binascii.Error,
+        RecursionError,
+    ) as e:
         raise ValueError(f"its metadata is not what TVM writes ({type(e).__name__}: {e})") from e
     return found
 

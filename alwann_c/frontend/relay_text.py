@@ -14,6 +14,8 @@ from alwann_c.errors import InputError, UnsupportedError
 
 VERSION = "0.0.5"
 MAX_TEXT_BYTES = 32 << 20
+_VALUE_ERRORS = (ValueError, OverflowError, KeyError, SyntaxError)
+"""Of numbers and strings that the grammar takes and Python does not."""
 MAX_NESTING = 32
 """Brackets within brackets; what TVM prints stays below ten."""
 
@@ -156,7 +158,9 @@ def _number(text: str) -> Any:
     digits, suffix = found.group(1), found.group(2) or ""
     is_float = suffix.startswith("f") or bool(re.search(r"[.eEn]", digits))
     dtype = np.float32 if is_float and not suffix else _DTYPES[suffix]
-    return np.asarray(float(digits) if is_float else int(digits)).astype(dtype)
+    if is_float:
+        return np.asarray(float(digits)).astype(dtype)
+    return np.array(int(digits), dtype)  # OverflowError where it does not fit
 
 
 class _Builder:
@@ -300,8 +304,6 @@ def parse(text: str) -> list[Function]:
             f"line {e.line}, column {e.column}: '{line}' is no Relay text; print the module with "
             "astext()"
         ) from e
-    except lark.exceptions.VisitError as e:
-        if isinstance(e.orig_exc, InputError):
-            raise e.orig_exc from None
-        raise InputError(f"not Relay text ({e.orig_exc}); print the module with astext()") from e
+    except _VALUE_ERRORS as e:
+        raise InputError(f"not Relay text ({e}); print the module with astext()") from e
     return functions

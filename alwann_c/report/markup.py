@@ -84,7 +84,7 @@ def table(
     foot = tag("tfoot", _row(columns, total)) if total is not None else Html()
     whole = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", *heads)),
         tag("tbody", *body),
         foot,

@@ -109,6 +109,16 @@ def test_the_other_range_is_drawn_on_request(page: Page) -> None:
     page.wait(f"{MARKS}.length === {POINTS} && {labels} !== {before!r}")
 
 
+def test_the_keyboard_scrolls_what_is_too_wide(chromium: Page, report: Path) -> None:
+    chromium.open(report, 300)
+    wide = "[...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth)"
+    assert chromium.ask(f"{wide}.length") > 0
+    assert chromium.ask(f"{wide}.every((e) => e.tabIndex === 0 && e.ariaLabel)")
+    chromium.ask(f"{wide}[0].focus()")
+    chromium.press("ArrowRight")
+    chromium.wait(f"{wide}[0].scrollLeft > 0")
+
+
 @pytest.mark.parametrize("width", [1280, 400])
 def test_legible(chromium: Page, report: Path, tmp_path: Path, width: int) -> None:
     chromium.complaints.clear()
@@ -123,6 +133,11 @@ def test_legible(chromium: Page, report: Path, tmp_path: Path, width: int) -> No
         ".map((e) => parseFloat(getComputedStyle(e).fontSize)))"
     )
     assert chromium.ask(small) >= 10
+    outside = (
+        "[...document.querySelectorAll('caption > span')].filter((e) => e.getClientRects().length"
+        " && e.getBoundingClientRect().right > innerWidth).map((e) => e.textContent)"
+    )
+    assert chromium.ask(outside) == []
     shot = chromium.screenshot(tmp_path / f"report-{width}.png")
     assert shot[:8] == b"\x89PNG\r\n\x1a\n"
     assert int.from_bytes(shot[16:20], "big") == width

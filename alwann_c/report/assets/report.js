@@ -123,6 +123,21 @@
     command.after(button);
   }
 
+  // Where a table is wider than the window, the keyboard scrolls it as well.
+  const reachable = () => {
+    for (const box of document.querySelectorAll(".scroll")) {
+      if (box.scrollWidth <= box.clientWidth) {
+        for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+        continue;
+      }
+      box.tabIndex = 0;
+      box.setAttribute("role", "group");
+      box.setAttribute("aria-label", box.querySelector("caption").textContent);
+    }
+  };
+  window.addEventListener("resize", reachable);
+  reachable();
+
   root.classList.add("js");
   draw("near").then(() => {
     window.addEventListener("hashchange", fromAddress);
