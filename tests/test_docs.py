@@ -18,8 +18,13 @@ import pytest
 from command_line import alwann_c
 from tiny import Case, write_data
 
+from alwann_c.cli.arguments import build_parser
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+LEFT_OUT = ["--target", "t", "--calibration", "c", "--search", "s", "-o", "out"]
+"""What a page may leave out of `compile` as `…`."""
+WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 RUN = ("tutorial", "howto-model", "howto-multipliers", "howto-accelerator", "howto-distributed")
 _FENCE = re.compile(
     r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n"
@@ -85,6 +90,35 @@ def test_python_is_python(page: Path) -> None:
     for block in blocks(page):
         if block.language == "python":
             compile(block.text, page.name, "exec")
+
+
+def _lines(block: Block) -> Iterator[list[str]]:
+    """Words of each command of a shell block, continued lines joined, without what it is piped to."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and "=" in words[0]:
+            words = words[1:]
+        ends = [i for i, word in enumerate(words) if word in (">", "|", "&&", "&")]
+        if words:
+            yield words[: ends[0]] if ends else words
+
+
+@pytest.mark.parametrize("page", [*PAGES, *WRITTEN], ids=lambda page: page.stem)
+def test_commands_exist(page: Path) -> None:
+    """Commands and options that pages name are those there are, also where nothing is run."""
+    made = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for block in blocks(page):
+        if block.language != "sh":
+            continue
+        for program, *arguments in _lines(block):
+            if program == "alwann-c":
+                rest = arguments.index("…") if "…" in arguments else len(arguments)
+                arguments[rest : rest + 1] = LEFT_OUT if rest < len(arguments) else []
+                build_parser().parse_args(arguments)
+            elif program == "make":
+                assert {a for a in arguments if "=" not in a} <= set(made), arguments
+            elif program.endswith("python") and arguments[0] != "-m":
+                assert (ROOT / arguments[0]).is_file(), arguments
 
 
 def test_a_block_that_fails_is_noticed(folder: Path) -> None:
