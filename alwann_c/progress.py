@@ -65,7 +65,9 @@ class Remaining:
     """Estimates what is left of a job.
 
     Without an agenda that is the rest of the current step, at its own pace so far. With one, the
-    steps after it are added: their costs times the pace of the agenda's first step.
+    steps after it are added: their costs times the pace of the agenda's first step. What a step does
+    first takes longer, kernels are compiled then: it counts only while there is nothing else, and the
+    agenda's first step says nothing before its second count.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -85,8 +87,12 @@ class Remaining:
             self._step = None
             return ""
         if text.step != self._step:
-            self._step, self._since, self._first = text.step, before, text.done - 1
-        pace = (self._last - self._since) / max(text.done - self._first, 1)
+            self._step, self._since, self._first = text.step, self._last, text.done
+            pace = self._last - before
+            if text.done < text.of and self._ahead and self._ahead[0].step == text.step:
+                return ""
+        else:
+            pace = (self._last - self._since) / max(text.done - self._first, 1)
         left, more = pace * (text.of - text.done), self._later(text.step, pace)
         if text.done >= text.of and not more:
             return ""

@@ -19,6 +19,16 @@ from alwann_c.targets import builtin_target_names, load_builtin_library
 NAMES = ["mul8u_exact", "mul8u_p64", "mul8u_p50"]
 
 
+def test_progress_counts_what_is_left_of_the_job(compiled: Compiled) -> None:
+    lines = [line.partition("] ")[2] for line in compiled.err.splitlines()]
+    for step in ("measuring multipliers 3/3", "generation 2/2"):
+        (line,) = (line for line in lines if line.startswith(step))
+        assert line.endswith(" left)"), line
+    tested = [line for line in lines if line.startswith("testing ")]
+    assert len(tested) == len(compiled.data["front"])
+    assert "left)" not in tested[-1]
+
+
 def test_compile_json(compiled: Compiled) -> None:
     data = compiled.data
     for key in ("float_accuracy", "int8_accuracy", "front", "selected", "evaluations", "seconds"):
