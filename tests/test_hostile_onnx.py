@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tiny import Net, small_net
@@ -291,6 +291,7 @@ def taken_or_refused(path: Path, content: bytes) -> None:
 @given(
     st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), min_size=1, max_size=8)
 )
+@example([(189, 128)])  # a name that is no UTF-8 text
 def test_bytes_overwritten(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     content = bytearray(SMALL)
     for position, value in changes:

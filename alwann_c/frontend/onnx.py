@@ -263,6 +263,8 @@ def import_proto(
         return _import_proto(label, model, options or ImportOptions())
     except FoldError as e:
         raise InputError(f"{label}: {e}") from e
+    except UnicodeDecodeError as e:  # protobuf's texts are decoded when they are read
+        raise InputError(f"{label}: a name in it is no UTF-8 text; export it again") from e
 
 
 def _import_proto(label: str, model: onnx.ModelProto, options: ImportOptions) -> tvm.IRModule:
