@@ -8,15 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 Bools = npt.NDArray[np.bool_]
-Correctness = npt.NDArray[np.bool_] | npt.NDArray[np.float64]
-"""Of each image, whether it is classified correctly, or the share of classifiers that do."""
 
 
 @dataclass(frozen=True)
 class Drop:
     """Accuracy lost against a reference on the same n images, with its standard error.
 
-    The error is that of the mean of paired differences d: sqrt(var(d) / n).
+    The error is that of the mean of paired differences d in {-1, 0, 1}: sqrt(var(d) / n).
     """
 
     mean: float
@@ -34,16 +32,15 @@ class Drop:
         return self.mean + z * self.standard_error
 
 
-def paired_drop(reference: Correctness, approximate: Bools) -> Drop:
-    """Drop of `approximate` against `reference`, image by image; the reference may be the mean of
-    several classifiers.
+def paired_drop(reference: Bools, approximate: Bools) -> Drop:
+    """Drop of `approximate` against `reference`, image by image.
 
     With Laplace-like smoothing of half an image on either side, so that two classifiers that agree
     on every image of a small sample do not claim certainty.
     """
     difference = reference.astype(np.float64) - approximate.astype(np.float64)
     images = len(difference)
-    squares = float((difference**2).sum()) + 1.0
+    disagree = np.count_nonzero(difference) + 1.0
     mean = float(difference.mean())
-    variance = max(squares / images - mean * mean, 0.0)
+    variance = max(disagree / images - mean * mean, 0.0)
     return Drop(mean, float(np.sqrt(variance / images)), images)

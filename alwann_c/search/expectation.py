@@ -2,7 +2,7 @@
 
 A drop measured on n images has a standard error of sqrt(share of changed images / n), a fifth of a
 point at n = 5,000. Divergence has next to none, and over the plans of one network the drop grows
-with it nearly linearly. Against the exact network on the same images:
+with it nearly linearly. Against the exact integer network on the same images:
 
     drop_i = k D_i (1 + delta_i),   delta_i of standard deviation SPREAD
 
@@ -28,7 +28,7 @@ FAR = 0.05
 
 def expected_drops(measured: Sequence[Drop], divergences: Sequence[float]) -> list[Drop]:
     """Expected drop of each plan, from its measured one and its divergence, both against the exact
-    network."""
+    integer network."""
     drops = np.array([drop.mean for drop in measured])
     errors = np.array([drop.standard_error for drop in measured])
     distance = np.asarray(divergences, np.float64)

@@ -35,9 +35,9 @@ class FrontPoint:
     """A plan of the front, compensated layers in order and judged on all search images.
 
     `drop` is against the float network on the same images. `expected` is what to expect on new
-    ones, by `loss` and `divergence` (see `alwann_c.search.expectation`). `loss` is against the mean
-    of the float and the exact integer network: they differ by rounding alone, and two draws of the
-    luck that the exact one has on these images are a steadier reference than one.
+    ones: the drop that `loss` (against the exact integer network) and `divergence` promise (see
+    `alwann_c.search.expectation`), and what that network lost itself. Where it won against the
+    float network, by chance, that is not counted.
     """
 
     assignment: Assignment
@@ -75,10 +75,8 @@ def approximate_correct(
 
 
 def _with_expectations(judged: Sequence[FrontPoint], exact: Drop) -> list[FrontPoint]:
-    """What the exact integer network lost against the float one is counted (half of it is in each
-    `loss`); what it won, by chance, is not."""
     found = expected_drops([p.loss for p in judged], [p.divergence for p in judged])
-    lost = max(exact.mean, 0.0) / 2
+    lost = max(exact.mean, 0.0)
     return [
         replace(p, expected=replace(drop, mean=lost + drop.mean))
         for p, drop in zip(judged, found, strict=True)
@@ -120,7 +118,6 @@ def refine(
     queue = spread_by_divergence(front, -(-count // 3))
     judge = Judge(compensator.quantized.network, data)
     exact = paired_drop(reference, judge.exact.correct)
-    both = (reference.astype(np.float64) + judge.exact.correct) / 2
     judged: list[FrontPoint] = []
     while len(judged) < count:
         if queue:
@@ -133,7 +130,7 @@ def refine(
         assignment = exploration.assignments[candidate.names]
         approximations = compensator.network(accelerator.multipliers(assignment), method)
         outcome = judge(bound_all(approximations))
-        loss = paired_drop(both, outcome.correct)
+        loss = paired_drop(judge.exact.correct, outcome.correct)
         judged.append(
             FrontPoint(
                 assignment,
