@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -36,6 +36,7 @@ from alwann_c.search import (
 from alwann_c.search.in_order import InOrderSearch, search_in_order
 from alwann_c.search.methods import MethodName, Problem, search_with
 from alwann_c.search.pool import Pool
+from alwann_c.search.select import CONFIDENCE
 from alwann_c.search.store import SqliteMemory
 from alwann_c.targets import Assignment, Library, Target, area_um2, timing
 
@@ -155,10 +156,14 @@ def search(
 
     def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
         finished = [e for e in subset.seen.values() if not e.stopped]
-        good = [e for e in finished if e.accuracy >= int8.accuracy - options.max_drop]
-        best = min((e.relative_energy for e in good), default=1.0)
-        said = f": {evaluations} evaluated, best saves {1 - best:.1%} within {options.max_drop:.1%}"
-        say(Progress(_GENERATION, done, of, said))
+        least = int8.accuracy - options.max_drop
+        good = [e.relative_energy for e in finished if e.accuracy >= least]
+        say(Progress(_GENERATION, done, of, f": {evaluations} evaluated, {_best(good, options)}"))
+
+    def refined(done: int, of: int, judged: Sequence[FrontPoint]) -> None:
+        bounds = [(p.expected.upper_bound(CONFIDENCE), p.relative_energy) for p in judged]
+        good = [energy for bound, energy in bounds if bound <= options.max_drop]
+        say(Progress(_REFINING, done, of, f" plans of the front, {_best(good, options)}"))
 
     with clock.stage("search"):
         problem = Problem(
@@ -191,7 +196,7 @@ def search(
             max_drop=options.max_drop,
             count=options.refine,
             third=third,
-            progress=lambda done, of: say(Progress(_REFINING, done, of, " plans of the front")),
+            progress=refined,
         )
     chosen = select(front, options.max_drop)
     best = front[chosen]
@@ -206,6 +211,11 @@ def search(
         int8,
         options.max_drop,
     )
+
+
+def _best(energies: Sequence[float], options: SearchOptions) -> str:
+    """The most that plans within the limit save."""
+    return f"best saves {1 - min(energies, default=1.0):.1%} within {options.max_drop:.1%}"
 
 
 def _steps(options: SearchOptions, multipliers: int) -> list[Ahead]:
@@ -266,11 +276,16 @@ def _search_in_order(
         return judge(bound_all(compensator.network(multipliers, "full", options.quick)))
 
     exact = judge.exact.accuracy
+
+    def tell(done: int, of: int, seen: Sequence[Evaluation]) -> None:
+        good = [e.relative_energy for e in seen if e.accuracy >= exact - options.max_drop]
+        say(Progress(_IN_ORDER, done, of, f" plans, {_best(good, options)}"))
+
     return search_in_order(
         InOrderSearch(accelerator, names, errors, fitted, exact, options.max_drop, third),
         exploration,
         count=options.in_order,
-        progress=lambda done, of: say(Progress(_IN_ORDER, done, of, " plans")),
+        progress=tell,
     )
 
 

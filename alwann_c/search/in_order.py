@@ -138,9 +138,9 @@ def search_in_order(
     exploration: Exploration,
     *,
     count: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, Sequence[Evaluation]], None] | None = None,
 ) -> Exploration:
-    """Fits at most `count` candidates in order.
+    """Fits at most `count` candidates in order; `progress` gets those fitted so far.
 
     Returns everything known or thought of with its divergence in order, observed or predicted.
     """
@@ -155,6 +155,6 @@ def search_in_order(
         for e in spread(fresh, min(BATCH, count - len(known.observed))):
             known.observe(e.names, search.fitted(known.assignments[e.names]))
             if progress is not None:
-                progress(len(known.observed), count)
+                progress(len(known.observed), count, list(known.observed.values()))
         known.learn()
     return Exploration(known.evaluations(), known.assignments)

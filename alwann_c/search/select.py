@@ -95,7 +95,7 @@ def refine(
     count: int = 12,
     z: float = CONFIDENCE,
     third: Third | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int, Sequence[FrontPoint]], None] | None = None,
 ) -> list[FrontPoint]:
     """Compensates the best candidates again, layers in order, and judges them on all search images.
 
@@ -106,6 +106,7 @@ def refine(
         data: all search images.
         reference: which of them the float network classifies correctly.
         third: what the search minimised beside divergence and energy.
+        progress: gets the number of plans judged, how many there will be, and the plans.
     """
     floor = float(reference.mean()) - WORST_DROP
     finished = [e for e in exploration.evaluations if not e.stopped]
@@ -145,7 +146,7 @@ def refine(
         )
         judged = _with_expectations(judged, exact)
         if progress is not None:
-            progress(len(judged), count)
+            progress(len(judged), count, judged)
     more = [() if third is None else (third(p.assignment),) for p in judged]
     kept = pareto([(p.accuracy, p.relative_energy, *m) for p, m in zip(judged, more, strict=True)])
     return [judged[i] for i in kept]
