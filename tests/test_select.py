@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from alwann_c.search import Evaluation
 from alwann_c.search.front import near_front, pareto, spread, spread_by_divergence
-from alwann_c.search.select import FrontPoint, select
+from alwann_c.search.select import FrontPoint, _at_least_as_good, select
 from alwann_c.statistics import Drop, paired_drop
 from alwann_c.targets import Assignment
 
@@ -38,6 +40,22 @@ def test_select_takes_the_cheapest_within_the_bound() -> None:
     assert select(front, 0.006) == 2
     assert select(front, 0.5) == 3
     assert select(front, 0.0) == 0  # none: the smallest bound
+
+
+def test_a_plan_is_expected_to_do_no_worse_than_one_it_beats() -> None:
+    """Else a lucky plan over the limit would take one that keeps it off the front, and stay out."""
+    lucky = replace(point(0.001, 0.5), expected=Drop(0.006, 0.001, 1000))
+    mild = replace(point(0.002, 0.7), expected=Drop(0.002, 0.001, 1000))
+    cheap = replace(point(0.004, 0.4), expected=Drop(0.009, 0.001, 1000))
+    judged = [lucky, mild, cheap]
+    found = _at_least_as_good(judged, [(p.relative_energy,) for p in judged], 1.0)
+    assert [p.expected for p in found] == [mild.expected, mild.expected, cheap.expected]
+    kept = pareto([(p.accuracy, p.relative_energy) for p in found])
+    front = [found[i] for i in kept]
+    assert [p.relative_energy for p in front] == [0.5, 0.4]
+    assert front[select(front, 0.005)].relative_energy == 0.5
+    apart = _at_least_as_good(judged, [(0.5, 1.0), (0.7, 0.5), (0.4, 1.0)], 1.0)
+    assert [p.expected for p in apart] == [p.expected for p in judged]
 
 
 def test_paired_drop() -> None:

@@ -147,9 +147,29 @@ def refine(
         judged = _with_expectations(judged, exact)
         if progress is not None:
             progress(len(judged), count, judged)
-    more = [() if third is None else (third(p.assignment),) for p in judged]
-    kept = pareto([(p.accuracy, p.relative_energy, *m) for p, m in zip(judged, more, strict=True)])
+    costs = [
+        (p.relative_energy, *(() if third is None else (third(p.assignment),))) for p in judged
+    ]
+    judged = _at_least_as_good(judged, costs, z)
+    kept = pareto([(p.accuracy, *cost) for p, cost in zip(judged, costs, strict=True)])
     return [judged[i] for i in kept]
+
+
+def _at_least_as_good(
+    judged: Sequence[FrontPoint], costs: Sequence[tuple[float, ...]], z: float
+) -> list[FrontPoint]:
+    """The plans, each expected to do no worse than any it beats: one that costs as much or more and
+    was less accurate on the same images. That one leaves the front, and what it promises must not
+    be lost with it."""
+    found = []
+    for p, cost in zip(judged, costs, strict=True):
+        beaten = [
+            other.expected
+            for other, its in zip(judged, costs, strict=True)
+            if other.accuracy <= p.accuracy and bool(np.less_equal(cost, its).all())
+        ]
+        found.append(replace(p, expected=min(beaten, key=lambda drop: drop.upper_bound(z))))
+    return found
 
 
 def select(front: Sequence[FrontPoint], max_drop: float, *, z: float = CONFIDENCE) -> int:
