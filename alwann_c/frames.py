@@ -25,6 +25,9 @@ def point_fields(point: FrontPoint) -> Point:
     return {
         "accuracy": point.accuracy,
         **drop_fields(point.drop, ""),
+        "divergence": point.divergence,
+        "expected_drop": point.expected.mean,
+        "expected_drop_bound": point.bound,
         "relative_energy": point.relative_energy,
         "assignment": point.assignment.to_dict(),
     }
@@ -44,7 +47,8 @@ def front_records(
     """One row per point of a front, as in `front.json`, cheapest first.
 
     Columns: `point`, `selected`, figures, then `unit UNIT` and `layer LAYER`, each naming a
-    multiplier. Figures of the test data are None where there is none.
+    multiplier. Figures of the test data are None where there is none, so are those a file of an
+    earlier tool lacks.
     """
     rows = []
     for index, point in enumerate(points):
@@ -60,6 +64,9 @@ def front_records(
             "drop": point["drop"],
             "drop_low": low,
             "drop_high": high,
+            "divergence": point.get("divergence"),
+            "expected_drop": point.get("expected_drop"),
+            "expected_drop_bound": point.get("expected_drop_bound"),
             "test_accuracy": point.get("test_accuracy"),
             "test_drop": point.get("test_drop"),
             "test_drop_low": test_low,

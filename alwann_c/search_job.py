@@ -36,7 +36,6 @@ from alwann_c.search import (
 from alwann_c.search.in_order import InOrderSearch, search_in_order
 from alwann_c.search.methods import MethodName, Problem, search_with
 from alwann_c.search.pool import Pool
-from alwann_c.search.select import CONFIDENCE
 from alwann_c.search.store import SqliteMemory
 from alwann_c.targets import Assignment, Library, Target, area_um2, timing
 
@@ -161,8 +160,7 @@ def search(
         say(Progress(_GENERATION, done, of, f": {evaluations} evaluated, {_best(good, options)}"))
 
     def refined(done: int, of: int, judged: Sequence[FrontPoint]) -> None:
-        bounds = [(p.expected.upper_bound(CONFIDENCE), p.relative_energy) for p in judged]
-        good = [energy for bound, energy in bounds if bound <= options.max_drop]
+        good = [p.relative_energy for p in judged if p.bound <= options.max_drop]
         say(Progress(_REFINING, done, of, f" plans of the front, {_best(good, options)}"))
 
     with clock.stage("search"):

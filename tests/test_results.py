@@ -39,11 +39,26 @@ def test_front_csv_says_what_front_json_says(compiled: Compiled) -> None:
         point = front["front"][int(row["point"])]
         assert float(row["accuracy"]) == point["accuracy"]
         assert [float(row["drop_low"]), float(row["drop_high"])] == point["drop_ci95"]
+        assert float(row["expected_drop_bound"]) == point["expected_drop_bound"]
         assert float(row["test_drop"]) == point["test_drop"]
         assert (row["selected"] == "True") == (int(row["point"]) == front["selected"])
         units, placed = point["assignment"]["units"], point["assignment"]["layers"]
         assert [row["unit u0"], row["unit u1"]] == units
         assert [row["layer c1"], row["layer c2"]] == [units[unit] for unit in placed]
+
+
+def test_front_json_says_why_the_plan_was_chosen(compiled: Compiled) -> None:
+    front = _json(compiled, "front.json")
+    bounds = [point["expected_drop_bound"] for point in front["front"]]
+    keeping = [
+        (point["relative_energy"], index)
+        for index, (point, bound) in enumerate(zip(front["front"], bounds, strict=True))
+        if bound <= front["max_drop"]
+    ]
+    chosen = min(keeping)[1] if keeping else bounds.index(min(bounds))
+    assert front["selected"] == chosen
+    for point in front["front"]:
+        assert point["expected_drop"] <= point["expected_drop_bound"]
 
 
 def test_front_json_says_what_plans_cost_and_how_they_were_found(compiled: Compiled) -> None:

@@ -48,13 +48,13 @@ def test_a_plan_is_expected_to_do_no_worse_than_one_it_beats() -> None:
     mild = replace(point(0.002, 0.7), expected=Drop(0.002, 0.001, 1000))
     cheap = replace(point(0.004, 0.4), expected=Drop(0.009, 0.001, 1000))
     judged = [lucky, mild, cheap]
-    found = _at_least_as_good(judged, [(p.relative_energy,) for p in judged], 1.0)
+    found = _at_least_as_good(judged, [(p.relative_energy,) for p in judged])
     assert [p.expected for p in found] == [mild.expected, mild.expected, cheap.expected]
     kept = pareto([(p.accuracy, p.relative_energy) for p in found])
     front = [found[i] for i in kept]
     assert [p.relative_energy for p in front] == [0.5, 0.4]
     assert front[select(front, 0.005)].relative_energy == 0.5
-    apart = _at_least_as_good(judged, [(0.5, 1.0), (0.7, 0.5), (0.4, 1.0)], 1.0)
+    apart = _at_least_as_good(judged, [(0.5, 1.0), (0.7, 0.5), (0.4, 1.0)])
     assert [p.expected for p in apart] == [p.expected for p in judged]
 
 

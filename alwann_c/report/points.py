@@ -117,6 +117,13 @@ def _reading(front: Front, view: View) -> str:
     )
 
 
+_CHOICE = (
+    "What to expect on new images is the measured drop, steadied by the one that the divergence"
+    " from the exact integer network predicts. The cheapest plan whose expected drop plus one"
+    " standard error (the bound) keeps the limit is selected."
+)
+
+
 def _panel(results: Results, index: int) -> Html:
     """The plan of one point; the selected one is shown at first, others when asked for."""
     front = results.front
@@ -130,6 +137,7 @@ def _panel(results: Results, index: int) -> Html:
         "article",
         heading,
         tag("dl", *_facts(point), class_="facts"),
+        tag("p", _CHOICE, class_="note") if point.expected_drop is not None else "",
         work,
         tag("p", "The layers in order, each as wide as its MACs.", class_="note"),
         _units(results, point),
@@ -146,6 +154,9 @@ def _facts(point: FrontPoint) -> list[Html]:
         ("accuracy, search", percent(point.accuracy, 2)),
         ("drop, search", f"{points(point.drop)} [{interval(point.drop_ci95)}] points"),
     ]
+    if point.expected_drop is not None and point.expected_drop_bound is not None:
+        expected, bound = points(point.expected_drop), points(point.expected_drop_bound)
+        facts.append(("expected drop", f"{expected} (bound {bound}) points"))
     if point.test_accuracy is not None:
         facts.append(("accuracy, test", percent(point.test_accuracy, 2)))
     if point.test_drop is not None:

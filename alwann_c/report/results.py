@@ -23,6 +23,7 @@ Relative = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e30, allow_inf_nan=False)]
 Signed = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**18)]
+Divergence = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Interval = tuple[Drop, Drop]
 
 
@@ -83,13 +84,19 @@ class PointAssignment(_Table):
 
 
 class FrontPoint(_Table):
-    """A plan of the front. Drops are against the float network on the same images."""
+    """A plan of the front. Drops are against the float network on the same images.
+
+    `expected_drop_bound` is what was compared with the limit (`alwann_c.search.select`).
+    """
 
     accuracy: Share
     drop: Drop
     drop_ci95: Interval
     relative_energy: Relative
     assignment: PointAssignment
+    divergence: Divergence | None = None
+    expected_drop: Drop | None = None
+    expected_drop_bound: Drop | None = None
     test_accuracy: Share | None = None
     test_drop: Drop | None = None
     test_drop_ci95: Interval | None = None

@@ -49,14 +49,19 @@ class FrontPoint:
     loss: Drop
     expected: Drop
 
+    @property
+    def bound(self) -> float:
+        """Upper confidence bound of the expected drop: what is compared with the limit."""
+        return self.expected.upper_bound(CONFIDENCE)
+
 
 def next_candidate(
-    waiting: Sequence[Evaluation], judged: Sequence[FrontPoint], max_drop: float, z: float
+    waiting: Sequence[Evaluation], judged: Sequence[FrontPoint], max_drop: float
 ) -> Evaluation | None:
     """The candidate to judge next, where the limit is: between the cheapest plan that keeps it and
     the dearest cheaper one that does not; by bisection in energy. None when nothing can be gained.
     """
-    keeping = [p.relative_energy for p in judged if p.expected.upper_bound(z) <= max_drop]
+    keeping = [p.relative_energy for p in judged if p.bound <= max_drop]
     cheapest = min(keeping, default=np.inf)
     failing = [p.relative_energy for p in judged if p.relative_energy < cheapest]
     dearest = max(failing, default=-np.inf)
@@ -93,7 +98,6 @@ def refine(
     max_drop: float,
     method: Method = "full",
     count: int = 12,
-    z: float = CONFIDENCE,
     third: Third | None = None,
     progress: Callable[[int, int, Sequence[FrontPoint]], None] | None = None,
 ) -> list[FrontPoint]:
@@ -124,7 +128,7 @@ def refine(
         if queue:
             candidate: Evaluation | None = queue.pop(0)
         else:
-            candidate = next_candidate(waiting, judged, max_drop, z)
+            candidate = next_candidate(waiting, judged, max_drop)
         if candidate is None:
             break
         waiting = [e for e in waiting if e.names != candidate.names]
@@ -150,13 +154,13 @@ def refine(
     costs = [
         (p.relative_energy, *(() if third is None else (third(p.assignment),))) for p in judged
     ]
-    judged = _at_least_as_good(judged, costs, z)
+    judged = _at_least_as_good(judged, costs)
     kept = pareto([(p.accuracy, *cost) for p, cost in zip(judged, costs, strict=True)])
     return [judged[i] for i in kept]
 
 
 def _at_least_as_good(
-    judged: Sequence[FrontPoint], costs: Sequence[tuple[float, ...]], z: float
+    judged: Sequence[FrontPoint], costs: Sequence[tuple[float, ...]]
 ) -> list[FrontPoint]:
     """The plans, each expected to do no worse than any it beats: one that costs as much or more and
     was less accurate on the same images. That one leaves the front, and what it promises must not
@@ -164,19 +168,18 @@ def _at_least_as_good(
     found = []
     for p, cost in zip(judged, costs, strict=True):
         beaten = [
-            other.expected
+            other
             for other, its in zip(judged, costs, strict=True)
             if other.accuracy <= p.accuracy and bool(np.less_equal(cost, its).all())
         ]
-        found.append(replace(p, expected=min(beaten, key=lambda drop: drop.upper_bound(z))))
+        found.append(replace(p, expected=min(beaten, key=lambda other: other.bound).expected))
     return found
 
 
-def select(front: Sequence[FrontPoint], max_drop: float, *, z: float = CONFIDENCE) -> int:
-    """Index of the cheapest plan whose expected drop stays within `max_drop`, by its upper confidence
-    bound (mean + z standard errors); when none does, the one with the smallest bound."""
-    bounds = [point.expected.upper_bound(z) for point in front]
-    allowed = [i for i, bound in enumerate(bounds) if bound <= max_drop]
+def select(front: Sequence[FrontPoint], max_drop: float) -> int:
+    """Index of the cheapest plan whose bound (see `FrontPoint`) stays within `max_drop`; when none
+    does, of the one with the smallest bound."""
+    allowed = [i for i, point in enumerate(front) if point.bound <= max_drop]
     if not allowed:
-        return int(np.argmin(bounds))
+        return min(range(len(front)), key=lambda i: front[i].bound)
     return min(allowed, key=lambda i: front[i].relative_energy)

@@ -18,7 +18,16 @@ def _front(points: int, layers: Sequence[tuple[str, int]]) -> dict[str, Any]:
     for index in range(points):
         drop = 0.12 * (1 - (index + 1) / points) ** 2 - 0.001
         placed = {"units": list(CIRCUITS), "layers": [draw.randrange(3) for _ in layers]}
-        search = {"accuracy": 0.87 - drop, "drop": drop, "drop_ci95": [drop - 0.006, drop + 0.006]}
+        search: dict[str, Any] = {
+            "accuracy": 0.87 - drop,
+            "drop": drop,
+            "drop_ci95": [drop - 0.006, drop + 0.006],
+        }
+        search |= {
+            "divergence": 2 * max(drop, 0.0),
+            "expected_drop": drop,
+            "expected_drop_bound": drop + 0.001,
+        }
         test: dict[str, Any] = {"test_accuracy": 0.866 - drop, "test_drop": drop + 0.001}
         test["test_drop_ci95"] = [drop - 0.005, drop + 0.007]
         energy = 0.3 + 0.65 * index / points
