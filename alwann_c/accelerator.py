@@ -183,7 +183,8 @@ def place(
     exclusions = exclusions or Exclusions()
     approximable, refusals = approximable_layers(quantized, exclusions, target.layers)
     accelerator = Accelerator(quantized, bind(target, library), approximable, refusals)
-    problems = feasibility(target, accelerator.kinds, library, accelerator.works)
+    works, others = accelerator.works, accelerator.exact_works
+    problems = feasibility(target, accelerator.kinds, library, works, others)
     if problems:
         raise InputError(f"target '{target.name}': {'; '.join(problems)}")
     return accelerator

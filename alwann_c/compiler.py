@@ -104,7 +104,7 @@ def compile_model(
         approximable = place(quantized, aim, library, exclusions).approximable
         say(f"{network.name}: {len(quantized.layers)} integer layers")
         identity = {
-            "model": network.sha256,
+            "model": network.identity,
             "search": sets["search"].sha256,
             "calibration": sets["calibration"].sha256,
             "codes": codes_hash(quantized),
@@ -119,42 +119,43 @@ def compile_model(
         if test is not None:
             share = len(sets["test"]) / min(options.search_images, len(sets["search"]))
             tell = followed_by(say, Ahead(_TESTING, options.refine, _TESTING_COST * share))
-        client = None
-        if workers > 1 or scheduler is not None:
-            client = stack.enter_context(dask_client(workers, scheduler))
-        found = search(
-            quantized,
-            aim,
-            sets["search"],
+        with ExitStack() as cluster:
+            client = None
+            if workers > 1 or scheduler is not None:
+                client = cluster.enter_context(dask_client(workers, scheduler))
+            found = search(
+                quantized,
+                aim,
+                sets["search"],
+                library=library,
+                options=options,
+                exclusions=exclusions,
+                memory=memory,
+                client=client,
+                say=tell,
+                clock=clock,
+            )
+        with clock.stage("build"):
+            say(f"building for {device}")
+            module = build(quantized, found.plan, device, library=library)
+        tested: dict[str, Any] = {}
+        test_fields: list[dict[str, Any]] = [{} for _ in found.front]
+        if "test" in sets:
+            with clock.stage("test"):
+                tested, test_fields = _test(found, sets["test"], say)
+        summary, points = write_results(
+            folder,
+            found,
+            module,
             library=library,
+            sets=sets,
+            device=device,
             options=options,
-            exclusions=exclusions,
-            memory=memory,
-            client=client,
-            say=tell,
+            tested=tested,
+            test_fields=test_fields,
+            command=command,
             clock=clock,
         )
-    with clock.stage("build"):
-        say(f"building for {device}")
-        module = build(quantized, found.plan, device, library=library)
-    tested: dict[str, Any] = {}
-    test_fields: list[dict[str, Any]] = [{} for _ in found.front]
-    if "test" in sets:
-        with clock.stage("test"):
-            tested, test_fields = _test(found, sets["test"], say)
-    summary, points = write_results(
-        folder,
-        found,
-        module,
-        library=library,
-        sets=sets,
-        device=device,
-        options=options,
-        tested=tested,
-        test_fields=test_fields,
-        command=command,
-        clock=clock,
-    )
     return CompileResult(folder, found, summary, points)
 
 

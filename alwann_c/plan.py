@@ -223,6 +223,8 @@ def codes_hash(quantized: QuantizedModel) -> str:
         digest.update(f"{name} {layer.input}".encode())
         for array in (layer.weight, layer.weight_zero_point, layer.weight_scale, layer.bias):
             digest.update(array.tobytes())
+        if layer.other is not None:
+            digest.update(f"{layer.other}".encode())
     return digest.hexdigest()
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.builder import make_plan
-from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort, bound_all
+from alwann_c.compensation import QUICK, THOROUGH, Compensator, Effort
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
-from alwann_c.evaluation import Judge, Outcome, Timed, float_correct, network_correct
+from alwann_c.evaluation import Outcome, Timed, float_correct, network_correct
 from alwann_c.frames import point_fields
 from alwann_c.libraries import open_libraries
 from alwann_c.notebook import FrontView
@@ -36,8 +37,11 @@ from alwann_c.search import (
 from alwann_c.search.in_order import InOrderSearch, search_in_order
 from alwann_c.search.methods import MethodName, Problem, search_with
 from alwann_c.search.pool import Pool
+from alwann_c.search.seeds import worth_searching
 from alwann_c.search.store import SqliteMemory
 from alwann_c.targets import Assignment, Library, Target, area_um2, timing
+
+Bools = npt.NDArray[np.bool_]
 
 _LOG = logging.getLogger(__name__)
 
@@ -144,18 +148,19 @@ def search(
     say(Agenda(told, _steps(options, len(set().union(*accelerator.binding.candidates)))))
     compensator = Compensator(quantized, quick=options.quick, thorough=options.thorough)
     few = data.limited(options.search_images)
+    exact_few = int8.correct[: len(few)]
     pool: Pool = LocalPool(accelerator, compensator, few, "full")
     if client is not None:
         pool = DaskPool(
             client, worker_setup(accelerator, library, exclusions, few, "full", options.quick)
         )
     with clock.stage("sensitivity"):
-        names, errors = _sensitivity(accelerator, pool, say)
+        names, errors = _sensitivity(accelerator, pool, options, say)
     subset = Evaluator(accelerator, pool, len(few), memory, race=options.race)
 
     def generation(done: int, of: int, evaluations: int, _fresh: list[Evaluation]) -> None:
         finished = [e for e in subset.seen.values() if not e.stopped]
-        least = int8.accuracy - options.max_drop
+        least = float(exact_few.mean()) - options.max_drop
         good = [e.relative_energy for e in finished if e.accuracy >= least]
         say(Progress(_GENERATION, done, of, f": {evaluations} evaluated, {_best(good, options)}"))
 
@@ -182,7 +187,7 @@ def search(
         )
     with clock.stage("in order"):
         ordered = _search_in_order(
-            accelerator, exploration, names, errors, compensator, few, options, third, say
+            accelerator, exploration, problem, pool, memory, exact_few, options, say
         )
     with clock.stage("refine"):
         front = refine(
@@ -258,52 +263,60 @@ def _third_objective(
 def _search_in_order(
     accelerator: Accelerator,
     exploration: Exploration,
-    names: list[str],
-    errors: Any,
-    compensator: Compensator,
-    few: Dataset,
+    problem: Problem,
+    pool: Pool,
+    memory: SqliteMemory | None,
+    exact: Bools,
     options: SearchOptions,
-    third: Callable[[Assignment], float] | None,
     say: Say,
 ) -> Exploration:
-    """See `alwann_c.search.in_order`; plans are judged on a few images."""
-    judge = Judge(accelerator.quantized.network, few)
+    """See `alwann_c.search.in_order`; plans are judged on the images of `exact`: which of them the
+    exact network gets right."""
+    images, accuracy = len(exact), float(exact.mean())
 
-    def fitted(assignment: Assignment) -> Outcome:
-        multipliers = accelerator.multipliers(assignment)
-        return judge(bound_all(compensator.network(multipliers, "full", options.quick)))
+    def kept(names: tuple[str, ...]) -> Outcome | None:
+        known = None if memory is None else memory.get(_in_order_key(names))
+        return known if known is not None and len(known.correct) == images else None
 
-    exact = judge.exact.accuracy
+    def fitted(candidates: Sequence[tuple[str, ...]]) -> Iterator[Outcome]:
+        known = {names: kept(names) for names in candidates}
+        made = pool.in_order([names for names, outcome in known.items() if outcome is None])
+        for names, outcome in known.items():
+            if outcome is None:
+                outcome = next(made)
+                if memory is not None:
+                    memory.put(_in_order_key(names), outcome)
+            yield outcome
 
     def tell(done: int, of: int, seen: Sequence[Evaluation]) -> None:
-        good = [e.relative_energy for e in seen if e.accuracy >= exact - options.max_drop]
+        good = [e.relative_energy for e in seen if e.accuracy >= accuracy - options.max_drop]
         say(Progress(_IN_ORDER, done, of, f" plans, {_best(good, options)}"))
 
+    names, errors, third = problem.names, problem.errors, problem.third
     return search_in_order(
-        InOrderSearch(accelerator, names, errors, fitted, exact, options.max_drop, third),
+        InOrderSearch(accelerator, names, errors, fitted, accuracy, options.max_drop, third),
         exploration,
         count=options.in_order,
         progress=tell,
     )
 
 
-def _sensitivity(accelerator: Accelerator, pool: Pool, say: Say) -> tuple[list[str], Any]:
-    """Multipliers worth searching, and the divergence each causes on each layer alone.
+def _in_order_key(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Under which a plan fitted in order is kept, beside the same one fitted layer by layer."""
+    return ("in order", *names)
 
-    A multiplier is left out when another one is no dearer and no worse on any layer.
-    """
+
+def _sensitivity(
+    accelerator: Accelerator, pool: Pool, options: SearchOptions, say: Say
+) -> tuple[list[str], Any]:
+    """Multipliers worth searching, and the divergence each causes on each layer alone."""
     binding = accelerator.binding
-    shared = set(binding.candidates[0]).union(*binding.candidates)
-    names = sorted(shared, key=lambda n: (binding.cost[n], n))
-    layers = accelerator.approximable
-    errors = np.empty((len(layers), len(names)))
+    names = sorted(set().union(*binding.candidates), key=lambda n: (binding.cost[n], n))
+    errors = np.empty((len(accelerator.approximable), len(names)))
     for j, fits in enumerate(pool.fit(names)):
         errors[:, j] = fits.divergences
         say(Progress(_MEASURING, j + 1, len(names), f": {fits.multiplier}"))
-    keep = [
-        j
-        for j in range(len(names))
-        if names[j] == binding.reference.name
-        or not any((errors[:, k] <= errors[:, j]).all() for k in range(j))
-    ]
+    limited = accelerator.target.constraints.area_um2 is not None
+    by_area = limited or options.third == "area"
+    keep = worth_searching(accelerator, errors, names, by_area=by_area)
     return [names[j] for j in keep], errors[:, keep]

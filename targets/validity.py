@@ -55,11 +55,13 @@ def feasibility(
     layer_kinds: Sequence[str],
     library: Library,
     works: Sequence[LayerWork] | None = None,
+    exact_works: Sequence[LayerWork] = (),
 ) -> list[str]:
     """Why no assignment at all can be allowed, found before any is evaluated; empty if none is.
 
     Complete for layer kinds and the pipeline's order. Area, rate and latency are compared with
-    bounds that no assignment can beat, so an assignment may still fail them.
+    bounds that no assignment can beat, so an assignment may still fail them. `exact_works` run on
+    an array of their own, as in `check`.
     """
     binding = bind(target, library)
     reasons: list[str] = []
@@ -70,9 +72,9 @@ def feasibility(
             reasons.append(f"unit: none runs {kind} layers: add the kind to a unit's layers")
     if target.architecture == "pipelined" and not reasons:
         reasons += _no_pipeline(binding, layer_kinds)
-    reasons += _area_bound(binding, layer_kinds)
+    reasons += _area_bound(binding, layer_kinds, exact_layers=bool(exact_works))
     if works is not None and not reasons:
-        reasons += _time_bound(binding, layer_kinds, works)
+        reasons += _time_bound(binding, layer_kinds, works, exact_works)
     return reasons
 
 
@@ -169,8 +171,11 @@ def _no_pipeline(binding: Binding, layer_kinds: Sequence[str]) -> Iterator[str]:
         yield "unit: no split of the layers gives every pipelined unit one: reorder the units"
 
 
-def _area_bound(binding: Binding, layer_kinds: Sequence[str]) -> Iterator[str]:
-    """The cheapest fitting: all units if pipelined, else the dearest kind's cheapest unit."""
+def _area_bound(
+    binding: Binding, layer_kinds: Sequence[str], *, exact_layers: bool
+) -> Iterator[str]:
+    """The cheapest fitting: all units if pipelined, else the dearest kind's cheapest unit; and the
+    array of the exact layers."""
     limit = binding.target.constraints.area_um2
     if limit is None:
         return
@@ -187,14 +192,23 @@ def _area_bound(binding: Binding, layer_kinds: Sequence[str]) -> Iterator[str]:
             for kind in dict.fromkeys(layer_kinds)
         ]
         bound = max((min(areas) for areas in by_kind if areas), default=0.0)
+    if exact_layers:
+        unit = binding.units[0]
+        bound += (
+            unit.rows * unit.columns * ((binding.reference.area_um2 or 0.0) + unit.mac_area_um2)
+        )
     if bound > limit:
         yield f"area: at best {bound:.0f} um2, at most {limit:.0f} allowed"
 
 
 def _time_bound(
-    binding: Binding, layer_kinds: Sequence[str], works: Sequence[LayerWork]
+    binding: Binding,
+    layer_kinds: Sequence[str],
+    works: Sequence[LayerWork],
+    exact_works: Sequence[LayerWork],
 ) -> Iterator[str]:
-    """Every layer on its fastest unit; a pipeline cannot beat its slowest layer."""
+    """Every layer on its fastest unit, exact ones after another on their array; a pipeline cannot
+    beat its slowest layer."""
     if len(works) != len(layer_kinds):
         yield f"works: {len(works)} for {len(layer_kinds)} layers"
         return
@@ -202,8 +216,9 @@ def _time_bound(
         min(cycles(work, unit) for unit in binding.units if unit.takes(kind))
         for work, kind in zip(works, layer_kinds, strict=True)
     ]
+    exact = sum(cycles(work, binding.units[0]) for work in exact_works)
     clock = binding.target.clock_mhz
-    latency = sum(fastest) / clock
+    latency = (sum(fastest) + exact) / clock
     pipelined = binding.target.architecture == "pipelined"
-    interval = max(fastest) / clock if pipelined else latency
+    interval = max(*fastest, exact) / clock if pipelined else latency
     yield from _against_limits(binding, interval, latency, "at best ")

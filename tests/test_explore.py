@@ -16,7 +16,7 @@ from tiny import Case, make_target
 from alwann_c.accelerator import Accelerator, Exclusions, place
 from alwann_c.search import explore
 from alwann_c.search.explore import Chromosomes
-from alwann_c.search.seeds import _pipelined, guided_assignments, uniform_assignments
+from alwann_c.search.seeds import uniform_assignments
 from alwann_c.targets import Assignment
 
 ARCHITECTURES = [
@@ -80,45 +80,9 @@ def test_candidates_are_ordered_by_energy_and_restricted(three_layers: Accelerat
     assert chromosomes.upper.tolist() == [2, 2, 1, 1, 1]
 
 
-def test_uniform_assignments(accelerator: Accelerator) -> None:
-    made = uniform_assignments(accelerator)
-    assert {a.layer_multipliers for a in made} == {(name,) * 5 for name in NAMES}
-    for assignment in made:
-        assert accelerator.reasons(assignment) == []
-
-
 def test_uniform_assignments_are_evaluated_first(accelerator: Accelerator) -> None:
     found = run(accelerator, population=6, generations=1)
     assert {(name,) * 5 for name in NAMES} <= {e.names for e in found}
-
-
-def test_guided_assignments_are_valid_and_spread(accelerator: Accelerator) -> None:
-    errors = np.outer(np.linspace(1, 2, 5), [0.9, 0.3, 0.05, 0.0])
-    made = guided_assignments(accelerator, errors, NAMES, 12)
-    assert 1 < len(made) <= 12
-    assert len(set(made)) == len(made)
-    energies = [accelerator.relative_energy(a.layer_multipliers) for a in made]
-    assert min(energies) < 0.3
-    assert max(energies) > 0.7
-    for assignment in made:
-        assert accelerator.reasons(assignment) == []
-
-
-def test_pipeline_seeds_are_optimal(residual: Case) -> None:
-    """Dynamic programming against all splits and multipliers."""
-    cost = np.random.default_rng(0).random((5, 4))
-    made = _pipelined(cost, NAMES, 3)
-    index = {name: i for i, name in enumerate(NAMES)}
-    got = sum(cost[i, index[n]] for i, n in enumerate(made.layer_multipliers))
-    best = min(
-        sum(cost[i, units[u]] for i, u in enumerate(places))
-        for places in itertools.combinations_with_replacement(range(3), 5)
-        if set(places) == {0, 1, 2}
-        for units in itertools.product(range(4), repeat=3)
-    )
-    assert got == pytest.approx(best)
-    accelerator = place(residual.quantized, make_target("pipelined", 3), LIBRARY)
-    assert accelerator.reasons(made) == []
 
 
 def test_same_seed_same_result(accelerator: Accelerator) -> None:

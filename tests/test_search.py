@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from searching import LIBRARY
 from tiny import Case, make_target, truncated
@@ -9,6 +13,9 @@ from tiny import Case, make_target, truncated
 from alwann_c.compiler import SearchOptions, search
 from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError
+from alwann_c.evaluation import Outcome
+from alwann_c.search import LocalPool
+from alwann_c.search.store import SqliteMemory
 from alwann_c.targets import Library
 
 OPTIONS = SearchOptions(population=6, generations=2, refine=4)
@@ -31,6 +38,37 @@ def test_search_end_to_end(small: Case, architecture: str) -> None:
     assert found.float_accuracy == 1.0
     assert found.plan.relative_energy == found.best.relative_energy
     assert found.best.drop.mean == pytest.approx(found.float_accuracy - found.best.accuracy)
+
+
+def test_what_is_stored_is_not_fitted_again(
+    small: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither candidates nor plans in order; on other images they are."""
+    data, fitted = load_dataset(small.search.path), []
+
+    class Counting(LocalPool):
+        def in_order(self, candidates: Sequence[tuple[str, ...]]) -> Iterator[Outcome]:
+            for names, outcome in zip(candidates, super().in_order(candidates), strict=True):
+                fitted.append(names)
+                yield outcome
+
+    monkeypatch.setattr("alwann_c.search_job.LocalPool", Counting)
+    plans, counts = [], []
+    for images in (1000, 1000, len(data) // 2):
+        with SqliteMemory(tmp_path / "e.sqlite", {"model": "m"}, resume=True) as memory:
+            options = replace(OPTIONS, search_images=images)
+            found = search(
+                small.quantized,
+                make_target(),
+                data,
+                library=LIBRARY,
+                options=options,
+                memory=memory,
+            )
+        plans.append(found.plan.sha256)
+        counts.append(len(fitted))
+    assert plans[0] == plans[1]
+    assert 0 < counts[0] == counts[1] < counts[2]
 
 
 def test_search_where_nothing_is_good_enough(small: Case) -> None:

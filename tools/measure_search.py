@@ -92,8 +92,7 @@ class Job:
         fits = list(pool.fit(self.names))
         errors = np.array([f.divergences for f in fits]).T
         predicted = Predicted(self.accelerator, self.names, errors)
-        uniform = uniform_assignments(self.accelerator)
-        first = [a for a in uniform if set(a.units) <= set(self.names)]
+        first = uniform_assignments(self.accelerator, self.names)
         first += guided_assignments(self.accelerator, errors, self.names, count)
         stand_in = Evaluator(self.accelerator, predicted, 1)  # type: ignore[arg-type]
         explore(

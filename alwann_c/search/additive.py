@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 Float64 = npt.NDArray[np.float64]
 Names = tuple[str, ...]
@@ -55,9 +56,10 @@ class AdditiveModel:
         flat = design.reshape(len(design), -1)
         used = flat.any(axis=0)
         known = flat[:, used]
-        normal = known.T @ known + RIDGE * np.eye(known.shape[1])
         change = np.zeros(flat.shape[1])
-        change[used] = np.linalg.solve(normal, known.T @ (1.0 - known.sum(axis=1)))
+        with threadpool_limits(1, "blas"):  # the same digits on any number of cores
+            normal = known.T @ known + RIDGE * np.eye(known.shape[1])
+            change[used] = np.linalg.solve(normal, known.T @ (1.0 - known.sum(axis=1)))
         factors = np.maximum(1.0 + change.reshape(prior.shape), LEAST_SHARE)
         return np.asarray(prior * factors)
 

@@ -105,8 +105,8 @@ class _Mutation(Mutation):  # type: ignore[misc]
         super().__init__()
         self.chromosomes = chromosomes
 
-    def _do(self, _problem: Any, genes: Any, random_state: Any = None, **_: Any) -> Any:
-        random = random_state if random_state is not None else np.random.default_rng()
+    def _do(self, _problem: Any, genes: Any, *, random_state: Any, **_: Any) -> Any:
+        random = random_state
         mutated = genes.astype(np.int64).copy()
         upper, units = self.chromosomes.upper, self.chromosomes.units
         for row in mutated:
@@ -151,8 +151,9 @@ def explore(
 ) -> Exploration:
     """Runs NSGA-II. Same seed, same data: same result.
 
-    `first` starts the population (cut or filled up with random individuals); `allowed` names the
-    multipliers the genes range over. Invalid individuals count as dominated by their violations.
+    `first` starts the population, filled up with random individuals where there are fewer;
+    `allowed` names the multipliers the genes range over. Invalid individuals count as dominated by
+    their violations.
     `third`: an objective beside divergence and energy; of assignments with the same multipliers per
     layer the one with the least of it stands for them.
     """

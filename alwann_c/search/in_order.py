@@ -50,14 +50,14 @@ FAR = 0.05
 
 @dataclass(frozen=True, eq=False)
 class InOrderSearch:
-    """What is searched. `fitted` fits a choice in order and judges it; `names` and `errors` as in
+    """What is searched. `fitted` fits choices in order and judges them; `names` and `errors` as in
     `alwann_c.search.methods.Problem`; `exact_accuracy` is that of the exact network on the images
     that `fitted` judges on."""
 
     accelerator: Accelerator
     names: Sequence[str]
     errors: Float64
-    fitted: Callable[[Assignment], Outcome]
+    fitted: Callable[[Sequence[Names]], Iterable[Outcome]]
     exact_accuracy: float
     max_drop: float
     third: Third | None = None
@@ -89,14 +89,17 @@ class _Knowledge:
         accelerator, third = self._search.accelerator, self._search.third
         for assignment in found:
             names = assignment.layer_multipliers
-            if names in self.assignments or not self._usable.issuperset(names):
+            known = names in self.assignments
+            if (known and third is None) or not self._usable.issuperset(names):
                 continue
             if accelerator.reasons(assignment):
                 continue
+            extra = 0.0 if third is None else third(assignment)
+            if known and extra >= self._extra[names]:
+                continue
             self.assignments[names] = accelerator.canonical(assignment)
             self._energies[names] = accelerator.relative_energy(names)
-            if third is not None:
-                self._extra[names] = third(assignment)
+            self._extra[names] = extra
 
     def observe(self, names: Names, outcome: Outcome) -> None:
         """Takes in what a candidate fitted in order does."""
@@ -109,8 +112,8 @@ class _Knowledge:
         divergences = {names: e.divergence for names, e in seen.items()}
         self._model = AdditiveModel(search.names, search.errors, divergences)
         self._slope = loss_slope(seen.values(), search.exact_accuracy) or self._slope
-        names = list(search.names)
-        self._add(guided_assignments(search.accelerator, self._model.errors, names, GUIDED))
+        errors = self._model.errors
+        self._add(guided_assignments(search.accelerator, errors, search.names, GUIDED))
         for _ in range(STEPS):
             for e in self.near_limit(margin=0.0):
                 self._add(moves(self._units, self.assignments[e.names]))
@@ -126,7 +129,8 @@ class _Knowledge:
 
     def near_limit(self, margin: float) -> list[Evaluation]:
         """Those near the front whose drop is expected within a factor `BAND` of the limit."""
-        front = near_front(self.evaluations(), margin, self._extra or None)
+        extra = self._extra if self._search.third is not None else None
+        front = near_front(self.evaluations(), margin, extra)
         if self._slope == 0:
             return front
         limit = self._search.max_drop / self._slope
@@ -152,8 +156,9 @@ def search_in_order(
             fresh = fresh or [e for e in known.near_limit(margin) if e.names not in known.observed]
         if not fresh:
             break
-        for e in spread(fresh, min(BATCH, count - len(known.observed))):
-            known.observe(e.names, search.fitted(known.assignments[e.names]))
+        batch = [e.names for e in spread(fresh, min(BATCH, count - len(known.observed)))]
+        for names, outcome in zip(batch, search.fitted(batch), strict=True):
+            known.observe(names, outcome)
             if progress is not None:
                 progress(len(known.observed), count, list(known.observed.values()))
         known.learn()

@@ -1,7 +1,8 @@
 """Ways to search, behind one interface: NSGA-II, and what it is compared with.
 
 Every method evaluates at most `population * generations` distinct choices, `population` at a time,
-and begins with the uniform assignments, except that `exhaustive` evaluates all there are.
+and begins with the uniform assignments (NSGA-II with all of them in its first population, be they more
+than `population`), except that `exhaustive` evaluates all there are.
 """
 
 from __future__ import annotations
@@ -52,15 +53,17 @@ def search_with(method: MethodName, problem: Problem) -> Exploration:
 
 
 def _uniform(problem: Problem) -> list[Assignment]:
-    allowed = set(problem.names)
-    return [a for a in uniform_assignments(problem.accelerator) if set(a.units) <= allowed]
+    return uniform_assignments(problem.accelerator, problem.names)
+
+
+def _guided(problem: Problem) -> list[Assignment]:
+    return guided_assignments(
+        problem.accelerator, problem.errors, problem.names, problem.population
+    )
 
 
 def _nsga2(problem: Problem) -> Exploration:
-    uniform = _uniform(problem)
-    guided = guided_assignments(
-        problem.accelerator, problem.errors, list(problem.names), problem.population
-    )
+    uniform, guided = _uniform(problem), _guided(problem)
     first = list(dict.fromkeys([*uniform, *guided]))[: max(problem.population, len(uniform))]
     return explore(
         problem.accelerator,
@@ -138,8 +141,9 @@ def _exhaustive(problem: Problem) -> Exploration:
 
 
 def _greedy(problem: Problem) -> Exploration:
-    """From the most exact uniform assignment on, always the step that saves most energy for the
-    divergence it is predicted to add (the sum of the layers' own)."""
+    """From the most exact uniform assignment on (guided, where no multiplier fits every layer),
+    always the step that saves most energy for the divergence it is predicted to add (the sum of the
+    layers' own)."""
     accelerator, column = problem.accelerator, {n: j for j, n in enumerate(problem.names)}
     candidates = Chromosomes(accelerator, problem.names).candidates
     macs = np.array([work.macs for work in accelerator.works], np.float64)
@@ -151,9 +155,9 @@ def _greedy(problem: Problem) -> Exploration:
         return float(error), float((macs * energies).sum() / macs.sum())
 
     def steps() -> Iterator[Assignment]:
-        uniform = sorted(_uniform(problem), key=predicted)
-        yield from uniform
-        now = next(iter(uniform), None)
+        start = sorted(_uniform(problem) or _guided(problem), key=predicted)
+        yield from start
+        now = next(iter(start), None)
         while now is not None:
             yield now
             error, energy = predicted(now)

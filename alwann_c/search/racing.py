@@ -36,7 +36,7 @@ CONFIDENCE = 3.0
 
 MARGIN = 0.1
 """How much worse a candidate must be; those nearer to the front may still be judged on all images,
-see `alwann_c.search.select.near_front`."""
+see `alwann_c.search.front.near_front`."""
 
 
 def beaten(candidate: Float32, rival: Float32) -> bool:

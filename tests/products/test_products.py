@@ -27,6 +27,7 @@ from alwann_c.passes.layers import constant
 from alwann_c.passes.observe import Observe
 from alwann_c.plan import codes_hash, load_plan, scheme_of
 from alwann_c.quantized import KINDS, QuantizationScheme, QuantizedModel, quantize
+from alwann_c.search.store import SqliteMemory
 
 DENSE = ["q", "k", "v", "out", "up", "down", "fc"]
 PRODUCTS = ["matmul0", "matmul1"]
@@ -159,6 +160,14 @@ def test_compile_evaluate_and_module(case: Case, tmp_path: Path) -> None:
         population=4, generations=1, refine=2, search_images=32, max_drop=0.2, quick=SMALL,
         thorough=SMALL,
     )  # fmt: skip
+    refused: list[object] = []
+
+    def say(message: object) -> None:
+        if message == "building for cpu":  # the folder is taken until all is written
+            with pytest.raises(InputError, match="another process"):
+                SqliteMemory(tmp_path / "out" / "evaluations.sqlite", {}, resume=True)
+            refused.append(message)
+
     result = ax.compile(
         case.model,
         target=make_target(unit=[UNIT]),
@@ -167,7 +176,9 @@ def test_compile_evaluate_and_module(case: Case, tmp_path: Path) -> None:
         output=tmp_path / "out",
         options=options,
         approximate=KINDS,
+        say=say,
     )
+    assert refused
     plan = load_plan(tmp_path / "out" / "plan.json")
     assert [layer.kind for layer in plan.layers if layer.weight] == [
         x.kind for x in quantized.layers.values()

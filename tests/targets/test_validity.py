@@ -120,6 +120,25 @@ def test_feasibility_names_what_is_impossible(library: Library, make_target: Any
     assert feasibility(make_target(), CONVS, library, WORKS) == []
 
 
+@pytest.mark.parametrize("architecture", ["power-gated", "pipelined"])
+def test_feasibility_counts_the_layers_kept_exact(
+    library: Library, make_target: Any, architecture: str
+) -> None:
+    """Their array has the first unit's shape; a bound, and what the best assignment reaches."""
+    exact = [LayerWork("fc", "dense", 32_000)]
+    best = Assignment(("tenth", "tenth"), (0, 1, 1))
+    for constraints in (
+        {"max_latency_ms": 0.0045},
+        {"min_images_per_second": 3e5},
+        {"area_um2": 700},
+    ):
+        target = make_target(architecture=architecture, constraints=constraints)
+        assert feasibility(target, CONVS, library, WORKS) == []
+        (reason,) = feasibility(target, CONVS, library, WORKS, exact)
+        assert "at best" in reason
+        assert check(best, target, CONVS, library, WORKS, exact)
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(["conv2d", "dense"]), min_size=1, max_size=5),
