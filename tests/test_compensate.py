@@ -138,6 +138,21 @@ def test_bias_correction_removes_the_mean_error(layer: LayerCodes, seen: Seen) -
     assert np.abs(seen.gap(uncorrected, FIT).mean(axis=0)).max() > layer.scale.max()
 
 
+def test_analytic_bias_leaves_the_mean_of_the_exact_layer(layer: LayerCodes, seen: Seen) -> None:
+    """The taps' histograms tell the mean error of a sum of products exactly."""
+    exact = uncompensated(layer, Multiplier("exact", exact_products(layer.signed)))
+    wanted = seen.gap(exact, FIT).mean(axis=0)
+    tuned = compensate_layer(layer, ROUGH, "variance", seen.data).approximation
+    assert np.abs(seen.gap(tuned, FIT).mean(axis=0) - wanted).max() > 5 * layer.scale.max()
+    made = compensate_layer(layer, ROUGH, "analytic", seen.data)
+    np.testing.assert_array_equal(made.approximation.weight, tuned.weight)
+    left = seen.gap(made.approximation, FIT).mean(axis=0)
+    assert (np.abs(left - wanted) <= 0.51 * layer.scale).all()
+    squares = seen.gap(made.approximation, HELD_BACK) ** 2
+    variance = float(seen.target[HELD_BACK].var(dtype=np.float64))
+    assert made.error == pytest.approx(float(squares.mean()) / variance, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "multiplier",
     [ROUGH, random_multiplier(3, error=3000), truncated(7, power_mw=1)],

@@ -12,7 +12,7 @@ from alwann_c.cli.multiplier_arguments import add_multipliers
 from alwann_c.cli.parser import Parser, image_numbers, layer_kinds, positive, shape, share
 
 COMPENSATIONS = (
-    *("none", "alwann", "histogram", "variance", "bias"),
+    *("none", "alwann", "histogram", "variance", "analytic", "bias"),
     *("scale", "feed", "joint", "coding", "full"),
 )
 """The compensation's `METHODS`, here because `--help` must not load the compiler."""

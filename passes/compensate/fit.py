@@ -9,13 +9,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from alwann_c.ir.reference import code_values
 from alwann_c.passes.approximate import LayerApproximation
 from alwann_c.passes.compensate import tuning
 from alwann_c.passes.compensate.coding import table_aware_coding
-from alwann_c.passes.compensate.data import Gap, LayerData, Rows, group_codes, output_gap
+from alwann_c.passes.compensate.data import (
+    Gap,
+    LayerData,
+    Rows,
+    group_codes,
+    group_slice,
+    output_gap,
+)
 from alwann_c.passes.compensate.joint import feed_errors, reconstruct
 from alwann_c.passes.quantize import LayerCodes
-from alwann_c.targets import Multiplier
+from alwann_c.targets import Multiplier, operand_values
 
 Tuning = Literal["original", "histogram", "squared", "variance", "fed"]
 TUNINGS: tuple[Tuning, ...] = get_args(Tuning)
@@ -24,8 +32,9 @@ Coding = Literal["own", "per-tensor", "per-channel"]
 """Which weight scales and zero points may change for a table: none, one for all channels, one for
 each."""
 
-Correction = Literal["none", "bias", "scale"]
-"""What is corrected after the tuning; `scale` includes the bias."""
+Correction = Literal["none", "analytic", "bias", "scale"]
+"""What is corrected after the tuning: the bias by the taps' histograms, the bias by the outputs, or
+scale and bias."""
 
 Codes = npt.NDArray[np.uint8]
 Float64 = npt.NDArray[np.float64]
@@ -93,6 +102,27 @@ def corrections(
     slope = np.where(choose.scaled_variance(slope) < choose.variance, slope, 1.0)
     mean = fit.wanted_mean / slope - (fit.wanted_mean - fit.mean)
     return slope, np.clip(np.rint(mean), -(2**30), 2**30).astype(np.int32)
+
+
+def analytic_shift(
+    layer: LayerCodes, weight: Codes, multiplier: Multiplier, histograms: Float64
+) -> npt.NDArray[np.int32]:
+    """The mean error of every accumulator [n] by the histograms of the taps [groups, K, 256] alone:
+
+        shift[n] = -round(sum_k sum_a h[k, a] (M(a, c[k, n]) - a w[k, n]))
+
+    with w the layer's own weights and c the tuned ones; what layers before it do wrong beyond the
+    histograms is not seen.
+    """
+    signed, values = layer.signed, operand_values(signed=layer.signed).astype(np.float64)
+    shift = np.empty(layer.spec.out_channels)
+    for g in range(layer.spec.groups):
+        mean = histograms[g] @ multiplier.table.astype(np.float64)  # [K, c]
+        produced = np.take_along_axis(mean, group_codes(layer, weight, g).astype(np.intp), axis=1)
+        own = code_values(group_codes(layer, layer.weight, g), signed)
+        wanted = (histograms[g] @ values)[:, None] * own
+        shift[group_slice(layer, g)] = (wanted - produced).sum(axis=0)
+    return np.rint(shift).astype(np.int32)
 
 
 def simple_tunings(
@@ -169,7 +199,8 @@ def _assembled(candidates: Sequence[_Candidate]) -> _Candidate:
 def _corrected(
     best: _Candidate, multiplier: Multiplier, data: LayerData, correction: Correction
 ) -> Compensation:
-    """Corrects scale and bias, the bias alone (alpha = 1), or nothing.
+    """Corrects scale and bias, the bias alone (alpha = 1; `analytic_shift` for the one by
+    histograms), or nothing.
 
         scale'[n] = alpha * scale[n],  alpha = cov(wanted, produced) / var(produced)
         correction[n] = round(mean(wanted) / alpha - mean(produced))   in accumulator units
@@ -182,10 +213,15 @@ def _corrected(
         return output_gap(best.layer, best.weight, multiplier.table, rows, data.residual)
 
     choose = gap_on(data.choose)
-    if correction == "none":
-        squares = choose.variance + choose.mean**2
+    if correction in ("none", "analytic"):
+        shift = np.zeros(len(choose.mean), np.int32)
+        if correction == "analytic":
+            histograms = data.fit.histograms
+            shift = analytic_shift(best.layer, best.weight, multiplier, histograms)
+        squares = choose.variance + (choose.mean - shift) ** 2
         error = relative_error(best.layer, squares, data.variance)
-        return Compensation(with_weight(best.layer, multiplier, best.weight), best.tuning, error)
+        made = with_weight(best.layer, multiplier, best.weight, shift)
+        return Compensation(made, best.tuning, error)
     slope, shift = corrections(gap_on(data.fit), choose, correction)
     fitted = with_weight(best.layer, multiplier, best.weight, shift)
     fitted = replace(fitted, scale=(fitted.scale * slope).astype(np.float32))

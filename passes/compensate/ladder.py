@@ -4,7 +4,8 @@
 - `alwann`: the paper's weight mapping (arXiv 1907.07229).
 - `histogram`: the same mapping weighted by the layer's activation histogram.
 - `variance`: per tap the code with the least variance of the error under the tap's histogram.
-- `bias`: and the mean error of every channel subtracted.
+- `analytic`: and the mean error that the taps' histograms foretell subtracted.
+- `bias`: the mean error of every channel on the images subtracted instead.
 - `scale`: and the slope of least squares, where held-back images gain by it.
 - `feed`: the codes of a filter chosen one after the other, each making up for the errors before it;
   corrected likewise.
@@ -33,14 +34,24 @@ from alwann_c.passes.quantize import LayerCodes
 from alwann_c.targets import MAX_BITS, Multiplier, code_pattern, narrowed
 
 Method = Literal[
-    "none", "alwann", "histogram", "variance", "bias", "scale", "feed", "joint", "coding", "full"
+    "none",
+    "alwann",
+    "histogram",
+    "variance",
+    "analytic",
+    "bias",
+    "scale",
+    "feed",
+    "joint",
+    "coding",
+    "full",
 ]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-_VARIANCE = FitOptions(("variance",), 0, "own", "none", keep_own=False)
 RUNGS: dict[Method, FitOptions] = {
     "histogram": FitOptions(("histogram",), 0, "own", "none", keep_own=False),
-    "variance": _VARIANCE,
+    "variance": FitOptions(("variance",), 0, "own", "none", keep_own=False),
+    "analytic": FitOptions(("variance",), 0, "own", "analytic", keep_own=False),
     "bias": FitOptions(("variance",), 0, "own", "bias", keep_own=False),
     "scale": FitOptions(("variance",), 0, "own", "scale", keep_own=False),
     "feed": FitOptions(("fed",), 0, "own", "scale", keep_own=False),
