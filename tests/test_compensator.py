@@ -82,3 +82,26 @@ def test_twins_are_told_apart_in_a_whole_network(compensator: Compensator) -> No
         twin = Multiplier(name, ROUGH.table)
         chosen = compensator.network({"c1": twin, "c2": twin}, "full")
         assert [a.multiplier.name for a in chosen.values()] == [name, name]
+
+
+def test_a_layer_is_fitted_once_for_each_table(
+    small: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+    fit = Compensator._fit
+
+    def counted(self: Compensator, *arguments: Any) -> Any:
+        asked.append(arguments)
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(Compensator, "_fit", counted)
+    fresh, (first, second) = Compensator(small.quantized), small.convolutions
+    other = Multiplier(ROUGH.name, truncated(9, power_mw=0.4).table)
+    made = [fresh.cached(name, ROUGH, "full") for name in (first, second, first, second)]
+    assert len(asked) == 2
+    assert made[0] is made[2]
+    again = fresh.cached(first, other, "full")  # of the same name
+    assert len(asked) == 3
+    assert not np.array_equal(again.approximation.weight, made[0].approximation.weight)
+    assert fresh.cached(first, ROUGH, "bias") is not made[0]
+    assert len(asked) == 4

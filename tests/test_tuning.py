@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from alwann_c.passes.compensate.tuning import (
     apply_map,
     moment_codes,
 )
-from alwann_c.targets import exact_products
+from alwann_c.targets import exact_products, load_builtin_library
 
 Array = npt.NDArray[Any]
+GOLDEN = Path(__file__).parent / "golden"
 SIGNED = pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
 
 
@@ -52,6 +54,13 @@ def test_alwann_map_equals_three_loops(signed: bool) -> None:
     assert got.dtype == np.uint8
     assert [int(got[w]) for w in picked] == expected
     assert expected != list(picked)
+
+
+def test_alwann_map_of_a_shipped_circuit_stays_what_it_was() -> None:
+    """Golden: computed once with integers, by the definition, for all codes."""
+    table = load_builtin_library("classic").find("mul8u_bam_a2h4v8").table
+    golden = "".join((GOLDEN / "alwann_map.txt").read_text(encoding="ascii").split())
+    assert alwann_map(table, signed=False).tobytes().hex() == golden
 
 
 def test_ties_prefer_the_original_code() -> None:

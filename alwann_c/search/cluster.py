@@ -35,6 +35,9 @@ TASKS_PER_WORKER = 3
 """Tasks a generation is split into for each worker: few, so that candidates share first layers, but
 more than one, as tasks take different times."""
 
+PATIENCE_SECONDS = 10
+"""For a scheduler to answer and for its first worker."""
+
 ATTEMPTS = 5
 """How often work is sent again when workers are lost."""
 
@@ -226,12 +229,12 @@ def dask_client(workers: int, scheduler: str | None) -> Iterator[Any]:
         raise InputError("--workers: needs the extra: pip install 'alwann-c[distributed]'") from e
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout=10)
+            client = Client(scheduler, timeout=PATIENCE_SECONDS)
         except (OSError, ValueError) as e:
             raise InputError(f"--scheduler: cannot reach '{scheduler}': {e}") from e
         with client:
             try:
-                client.wait_for_workers(1, timeout=10)
+                client.wait_for_workers(1, timeout=PATIENCE_SECONDS)
             except TimeoutError as e:
                 raise InputError(
                     f"--scheduler: '{scheduler}' has no workers: start some with"
