@@ -30,7 +30,15 @@ from alwann_c.targets import (
 
 @dataclass(frozen=True)
 class Exclusions:
-    """Layers kept exact on the user's wish, beside those the target excludes."""
+    """Layers kept exact on the user's wish, beside those the target excludes.
+
+    Attributes:
+        names: of layers, as patterns of `fnmatch`.
+        first: whether the first layer is kept.
+        last: whether the last layer is kept.
+        approximate_dense: the opposite: dense layers may be approximated, whether or not the
+            quantization scheme names them.
+    """
 
     names: tuple[str, ...] = ()
     first: bool = False

@@ -43,7 +43,14 @@ _TESTING_COST = 0.15
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CompileResult(FrontView):
-    """Everything `compile` found; `summary` is the JSON of the command line."""
+    """Everything `compile` found.
+
+    Attributes:
+        folder: where the files are.
+        search: what the search found, the chosen plan among it.
+        summary: the JSON of the command line.
+        tested: the points of the front as `front.json` holds them, test data included.
+    """
 
     folder: Path
     search: SearchResult
@@ -81,7 +88,25 @@ def compile_model(
     command: str = "",
     say: Say = _LOG.info,
 ) -> CompileResult:
-    """The whole job on `approximate` kinds of layers; `output` gets what docs/formats.md says.
+    """The whole job: calibrate, quantize, search, build, test; `alwann-c compile` as a function.
+
+    Args:
+        model: a model file, or a model from `load`.
+        target: name of a shipped target, a `.toml` file, or a target from `load_target`.
+        calibration: data set of unlabelled images, `.toml` or `.npz`.
+        search_data: labelled images; plans are chosen on them.
+        output: folder for everything that is written; docs/formats.md lists the files.
+        test: labelled images that choose nothing; the front is judged on them at the end.
+        libraries: folders or names of multiplier libraries; the shipped one when empty.
+        options: effort and limits of the search.
+        exclusions: layers that stay exact.
+        approximate: kinds of layers that may be approximated: `conv2d`, `dense`, `matmul`.
+        device: what the module is built for, as `--device` takes it.
+        resume: go on with an interrupted search in `output`.
+        workers: processes on this machine; more than one needs the extra `distributed`.
+        scheduler: address of a Dask scheduler whose workers search, instead of `workers`.
+        command: the command line to record in the results.
+        say: gets progress messages; by default they are logged, level INFO.
 
     Raises InputError on bad input, before anything is written.
     """

@@ -45,7 +45,8 @@ class QuantizationScheme:
         activations: zero point of signed activations: 0 (`symmetric`: after a ReLU the codes are
             unsigned ones of 7 bits), or where the range wants it (`affine`). Unsigned codes are
             affine.
-        activation_bits, weight_bits: widths of the codes, 2 to 8, for narrower multipliers.
+        activation_bits: width of the activations' codes, 2 to 8, for narrower multipliers.
+        weight_bits: width of the weights' codes, likewise.
         equalize: cross-layer equalisation first (`alwann_c.passes.equalize`).
         approximate: kinds of layers that may run on approximate multipliers. Dense layers are exact
             integer layers otherwise; products of two activations (`matmul`) are integer only if

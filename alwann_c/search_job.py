@@ -55,9 +55,21 @@ _IN_ORDER, _REFINING = "fitting in order", "refining"
 class SearchOptions:
     """Effort and limits of a search.
 
-    `method`: see `alwann_c.search.methods`; `third`: what else NSGA-II minimises; `race`: whether
-    clear losers are stopped early, see `alwann_c.search.racing`; `in_order` and `refine`: how many
-    plans are fitted layers in order, with little effort (see `alwann_c.search.in_order`) and with all.
+    Attributes:
+        max_drop: accuracy the chosen plan may lose against float, 0..1.
+        population: candidates of a generation.
+        generations: generations of the search.
+        seed: same seed, same result.
+        search_images: how many of the search images candidates are judged on; final plans are
+            judged on all.
+        in_order: how many plans are fitted layers in order with little effort, see
+            `alwann_c.search.in_order`.
+        refine: how many final plans are fitted in order with all effort.
+        method: how to search, see `alwann_c.search.methods`.
+        third: what else NSGA-II minimises.
+        race: whether clear losers are stopped early, see `alwann_c.search.racing`.
+        quick: effort of the fits in the search.
+        thorough: effort of those of final plans.
     """
 
     max_drop: float = 0.005
@@ -76,7 +88,17 @@ class SearchOptions:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SearchResult(FrontView):
-    """The front on the search data and the chosen plan."""
+    """The front on the search data and the chosen plan.
+
+    Attributes:
+        accelerator: the quantized network placed on the target.
+        front: the plans that no other plan beats, judged on all search images.
+        selected: index of the chosen plan in it.
+        plan: the chosen plan.
+        evaluations: every candidate of the search, those stopped early among them.
+        float_accuracy: of the float network on the search images.
+        int8: what the exact integer network classifies correctly there, and how fast.
+    """
 
     accelerator: Accelerator
     front: list[FrontPoint]
@@ -129,8 +151,18 @@ def search(
 ) -> SearchResult:
     """Searches assignments of `quantized` on `target` with labelled search data.
 
-    `method`: instead of that of the options. `client`: a Dask client whose workers evaluate the
-    candidates; this process when None.
+    Args:
+        quantized: from `quantize`.
+        target: from `load_target`.
+        data: labelled images; plans are chosen on them.
+        library: the multipliers; the shipped library when None.
+        options: effort and limits.
+        method: how to search, instead of the method of the options.
+        exclusions: layers that stay exact.
+        memory: keeps finished evaluations for a later call; nothing is kept when None.
+        client: a Dask client whose workers evaluate the candidates; this process when None.
+        say: gets progress messages; by default they are logged, level INFO.
+        clock: adds up the seconds of each stage.
 
     Raises InputError when the data does not fit or the target cannot run the network.
     """
