@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,14 +24,22 @@ class DatasetFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    file: str
-    images: str = "images"
-    labels: str = "labels"
-    range: tuple[int, int] | None = None
-    layout: Literal["NHWC", "NCHW"] = "NHWC"
-    scale: float = Field(default=1.0, gt=0)
-    mean: list[float] = []
-    std: list[float] = []
+    file: Annotated[str, Field(description="Archive (.npz) in the folder of this file or below.")]
+    images: Annotated[str, Field(description="Name of the array of images.")] = "images"
+    labels: Annotated[str, Field(description="Name of the array of labels.")] = "labels"
+    range: Annotated[
+        tuple[int, int] | None, Field(description="The images first..end-1; all if not given.")
+    ] = None
+    layout: Annotated[
+        Literal["NHWC", "NCHW"], Field(description="Order of the axes of the array of images.")
+    ] = "NHWC"
+    scale: Annotated[float, Field(gt=0, description="Divides the pixels.")] = 1.0
+    mean: Annotated[
+        list[float], Field(description="Subtracted after that: for each channel, or for all; 0.")
+    ] = []
+    std: Annotated[
+        list[float], Field(description="Divides what is left: for each channel, or for all; 1.")
+    ] = []
 
 
 @dataclass(frozen=True, eq=False)

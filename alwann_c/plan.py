@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ MAX_ARRAY_BYTES = 1 << 28
 
 
 class PackedArray(BaseModel):
-    """A small numpy array: zlib-compressed little-endian bytes in base64."""
+    """A small numpy array: `data` is its little-endian bytes, zlib-compressed, in base64."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -68,28 +68,36 @@ class PackedArray(BaseModel):
 
 
 class PlannedLayer(BaseModel):
-    """One layer of the plan. Excluded layers stay on the exact table and carry no arrays.
-
-    `weight_zero_point`, `weight_scale`: the coding the layer is approximated in, that of the
-    quantized model when absent.
-    """
+    """One layer of the plan. Excluded layers stay on the exact table and carry no arrays."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
-    kind: str
-    macs: int
-    excluded: bool = False
-    unit: str | None = None
+    kind: Annotated[str, Field(description="`conv2d`, `dense` or `matmul`.")]
+    macs: Annotated[int, Field(description="Multiplications for one image.")]
+    excluded: Annotated[bool, Field(description="Whether it stays exact.")] = False
+    unit: Annotated[str | None, Field(description="Its unit; null where it stays exact.")] = None
     multiplier: str
-    multiplier_sha256: str
-    relative_cost: float
-    changed_weights: float = 0.0
-    mean_correction: float | None = None
-    weight: PackedArray | None = None
-    offset: PackedArray | None = None
-    scale: PackedArray | None = None
-    weight_zero_point: PackedArray | None = None
+    multiplier_sha256: Annotated[str, Field(description="Hash of the product table.")]
+    relative_cost: Annotated[
+        float, Field(description="Energy of a multiplication, relative to the exact one.")
+    ]
+    changed_weights: Annotated[
+        float, Field(description="Share of the weight codes that tuning changed.")
+    ] = 0.0
+    mean_correction: Annotated[
+        float | None,
+        Field(description="Mean size of what the offsets add to an output, in its own units."),
+    ] = None
+    weight: Annotated[PackedArray | None, Field(description="Tuned weight codes.")] = None
+    offset: Annotated[
+        PackedArray | None, Field(description="Added to the accumulators, bias included.")
+    ] = None
+    scale: Annotated[PackedArray | None, Field(description="Of the accumulators.")] = None
+    weight_zero_point: Annotated[
+        PackedArray | None,
+        Field(description="With `weight_scale` the coding of its weights; the model's if absent."),
+    ] = None
     weight_scale: PackedArray | None = None
 
 
@@ -115,8 +123,8 @@ class PlanQuantization(BaseModel):
     weight_bits: int = 8
     equalize: bool = False
     approximate: tuple[Literal["conv2d", "dense", "matmul"], ...] = ("conv2d",)
-    images: int
-    codes_sha256: str
+    images: Annotated[int, Field(description="How many calibration images were used.")]
+    codes_sha256: Annotated[str, Field(description="Hash of every integer of the exact network.")]
 
 
 class Plan(BaseModel):
@@ -124,20 +132,27 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    version: Literal[1] = 1
-    tool: str = TOOL
-    model: dict[str, str]
-    calibration_sha256: str
-    target: str
-    compensation: str
+    version: Annotated[Literal[1], Field(description="Format version.")] = 1
+    tool: Annotated[str, Field(description="Name and version of what wrote it.")] = TOOL
+    model: Annotated[dict[str, str], Field(description="`name` and `sha256`.")]
+    calibration_sha256: Annotated[str, Field(description="Hash of the calibration data.")]
+    target: Annotated[str, Field(description="Name of the accelerator.")]
+    compensation: Annotated[str, Field(description="Method the operands were fitted with.")]
     quantization: PlanQuantization
     units: list[PlannedUnit]
-    layers: list[PlannedLayer]
-    multipliers: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    relative_energy: float
-    energy: dict[str, Any] = Field(default_factory=dict)
-    content_sha256: str | None = Field(default=None, exclude=True)
-    """As the file states it; not part of what is hashed."""
+    layers: Annotated[list[PlannedLayer], Field(description="The integer layers, in order.")]
+    multipliers: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Figures of the multipliers in use, by name."
+    )
+    relative_energy: Annotated[
+        float, Field(description="Energy of the multiplications, relative to the exact ones'.")
+    ]
+    energy: dict[str, Any] = Field(
+        default_factory=dict, description="Energy, cycles and area, by layer and in all."
+    )
+    content_sha256: Annotated[
+        str | None, Field(exclude=True, description="Seal: hash of everything else.")
+    ] = None
 
     @property
     def sha256(self) -> str:

@@ -32,22 +32,27 @@ OTHER_SIGN_RATIO = 10.0
 """A table this many times closer to exact products of the other signedness is taken for it."""
 
 
+_File = Annotated[str, Field(strict=True, min_length=1, max_length=255)]
+
+
 class MultiplierEntry(BaseModel):
     """`[[multiplier]]` of `library.toml`. `mae` and `wce` are checked against the table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
-    table: Annotated[str, Field(strict=True, min_length=1, max_length=255)]
-    signed: Flag
-    bits: Annotated[int, Field(strict=True, ge=MIN_BITS, le=MAX_BITS)] = 8
-    power_mw: NonNegative | None = None
-    area_um2: NonNegative | None = None
-    delay_ns: NonNegative | None = None
-    mae: NonNegative | None = None
-    wce: NonNegative | None = None
-    netlist: Annotated[str, Field(strict=True, min_length=1, max_length=255)] | None = None
-    origin: Text = ""
+    name: Annotated[Name, Field(description="Name of the multiplier.")]
+    table: Annotated[_File, Field(description="Its products, in this folder or below.")]
+    signed: Annotated[Flag, Field(description="Two's complement operands and products.")]
+    bits: Annotated[
+        int, Field(strict=True, ge=MIN_BITS, le=MAX_BITS, description="Width of the operands.")
+    ] = 8
+    power_mw: Annotated[NonNegative | None, Field(description="Power, mW.")] = None
+    area_um2: Annotated[NonNegative | None, Field(description="Area, um^2.")] = None
+    delay_ns: Annotated[NonNegative | None, Field(description="Delay, ns.")] = None
+    mae: Annotated[NonNegative | None, Field(description="Mean absolute error.")] = None
+    wce: Annotated[NonNegative | None, Field(description="Worst-case absolute error.")] = None
+    netlist: Annotated[_File | None, Field(description="Verilog of the circuit.")] = None
+    origin: Annotated[Text, Field(description="How the figures were obtained.")] = ""
 
 
 class LibraryFile(BaseModel):
@@ -55,11 +60,12 @@ class LibraryFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Annotated[Literal[1], Field(alias="schema")] = 1
-    name: Name
-    license: Text = ""
+    version: Annotated[Literal[1], Field(alias="schema", description="Format version.")] = 1
+    name: Annotated[Name, Field(description="Name of the library.")]
+    license: Annotated[Text, Field(description="Licence of the circuits.")] = ""
     multiplier: Annotated[
-        tuple[MultiplierEntry, ...], Field(min_length=1, max_length=MAX_MULTIPLIERS)
+        tuple[MultiplierEntry, ...],
+        Field(min_length=1, max_length=MAX_MULTIPLIERS, description="The multipliers, in order."),
     ]
 
 

@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docs_schemas
 import pytest
 from command_line import alwann_c
+from schemas import SCHEMAS
 from tiny import Case, write_data
 
 import alwann_c as ax
@@ -166,3 +168,41 @@ def test_site_builds_without_warnings(tmp_path: Path) -> None:
     reference = (tmp_path / "api" / "index.html").read_text(encoding="utf-8")
     for path in _documented():
         assert f'id="{path}"' in reference, f"the API reference lacks {path}"
+    formats = (tmp_path / "formats" / "index.html").read_text(encoding="utf-8")
+    for schema in (model.model_json_schema(by_alias=True) for model in SCHEMAS.values()):
+        for part in (schema, *schema["$defs"].values()) if "$defs" in schema else (schema,):
+            for field in part.get("properties", ()):
+                assert f"<td><code>{field}</code></td>" in formats, f"no row for {field}"
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        ({"type": "integer", "minimum": 2, "maximum": 8}, "integer (2 to 8)"),
+        ({"type": "number", "exclusiveMinimum": 0}, "number (> 0)"),
+        ({"type": "number", "minimum": -1e12, "maximum": 1e12}, "number"),
+        (
+            {"anyOf": [{"type": "string", "maxLength": 9}, {"type": "null"}]},
+            "string (≤ 9 characters) or null",
+        ),
+        (
+            {
+                "type": "array",
+                "minItems": 2,
+                "maxItems": 2,
+                "prefixItems": [{"type": "integer"}] * 2,
+            },
+            "[integer, integer]",
+        ),
+        (
+            {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Unit"}},
+            "list of **Unit** (≥ 1 entries)",
+        ),
+        (
+            {"type": "object", "additionalProperties": {"enum": ["a", "b"]}},
+            'object of `"a"` or `"b"`',
+        ),
+    ],
+)
+def test_types_are_told_in_words(node: dict[str, Any], told: str) -> None:
+    assert docs_schemas.kind(node) == told

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from alwann_c.dataset import DatasetFile
 from alwann_c.deploy import Manifest
 from alwann_c.plan import Plan
+from alwann_c.report.operand_file import Operands
 from alwann_c.report.results import Front
 from alwann_c.targets.library_file import LibraryFile
 from alwann_c.targets.schema import Target
@@ -21,6 +22,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     "plan": Plan,
     "manifest": Manifest,
     "front": Front,
+    "operands": Operands,
 }
 
 
