@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import docs_commands
 import docs_schemas
 import pytest
 from command_line import alwann_c
@@ -132,6 +133,28 @@ def test_a_block_that_fails_is_noticed(folder: Path) -> None:
     for block in blocks(page):
         with pytest.raises(AssertionError):
             execute(block, {})
+
+
+def test_every_example_is_listed() -> None:
+    text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([^`]+)`", text, re.MULTILINE)
+    assert all((ROOT / "examples" / name).exists() for name in named)
+    folders = {path.name for path in (ROOT / "examples").iterdir() if path.is_dir()}
+    assert {name.split("/")[0] for name in named} == folders - {"__pycache__"}
+
+
+def test_every_command_has_its_section() -> None:
+    marked = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    page = docs_commands.on_page_markdown(marked)
+    known = docs_commands.parsers(build_parser())
+    assert {"compile", "multipliers evolve"} <= set(known)
+    for name, parser in known.items():
+        if parser.commands is not None:
+            continue
+        section = page.split(f"\n### {name}\n")[1].split("\n### ")[0]
+        options = [option for action in parser._actions for option in action.option_strings]
+        for option in {*options} - {*docs_commands.COMMON, "-h"}:
+            assert f"`{option}`" in section or f"`{option} " in section, (name, option)
 
 
 def _documented() -> list[str]:

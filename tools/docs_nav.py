@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 ORDER: dict[str, list[str]] = {
-    "Start": ["index.md", "tutorial.md"],
+    "Start": ["index.md", "tutorial.md", "examples.md"],
     "How to": [
         "howto-model.md",
         "frontends.md",
@@ -20,7 +20,7 @@ ORDER: dict[str, list[str]] = {
         "rtl.md",
     ],
     "Method": ["method.md", "arithmetic.md", "compensation.md", "search.md"],
-    "Reference": ["formats.md", "api.md"],
+    "Reference": ["command-line.md", "formats.md", "api.md"],
     "Facts": ["performance.md", "reliability.md", "limits.md", "comparison.md"],
 }
 

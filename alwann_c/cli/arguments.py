@@ -67,7 +67,7 @@ def build_parser() -> Parser:
     _multipliers(commands.add("multipliers", "multiplier libraries", group=True))
     _targets(commands.add("targets", "target descriptions", group=True))
     report = commands.add("report", "rebuilds report.html of a compile output folder")
-    report.add_argument("folder", metavar="DIR")
+    report.add_argument("folder", metavar="DIR", help="the folder `compile` wrote")
     _plot(commands.add("plot", "the pictures of the report as files, for papers and slides"))
     shell = commands.add("completion", "the script that completes this command line in a shell")
     shell.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
