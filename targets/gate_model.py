@@ -9,8 +9,8 @@ probability 2 p (1 - p) from one random pair to the next (zero delay: glitches a
     delay_ns = NS_PER_CELL * largest sum of cells on a path
 
 The three factors are least-squares fits to published figures of EvoApproxLib (45 nm): of the 14
-circuits of `../shared/evoapprox` whose tables are those of an array multiplier with partial
-products left out, so that their structure is known. `tools/fit_gate_model.py` repeats the fit and
+of its circuits whose tables are those of an array multiplier with partial products left out, so
+that their structure is known. `tools/fit_gate_model.py` repeats the fit and
 prints how well it holds.
 """
 

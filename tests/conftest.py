@@ -11,6 +11,7 @@ os.environ.setdefault("TVM_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 
 import pytest
 from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_json
+from shared_folder import NEEDED, SHARED
 from tiny import Case, make_case, residual_net, small_net
 
 from alwann_c.codegen.machine import use_all_cores
@@ -28,11 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder `../shared` beside the repository; skips where it is absent."""
-    folder = ROOT.parent / "shared"
-    if not (folder / "models").is_dir():
-        pytest.skip("needs ../shared beside the repository")
-    return folder
+    """The folder of models and data that do not ship; skips where it is absent."""
+    if not (SHARED / "models").is_dir():
+        pytest.skip(NEEDED)
+    return SHARED
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@
 
 Every step goes on where it stopped. `specific_circuits.py` says what is evolved; FAMILY is `general`,
 the circuits of the library `alwann`, or a way of evolving, all of them by default. Circuits are put on
-every convolution, compensated in full, and judged on the same images. Models and data default to
-`../shared`, the test data to all 10,000 test images: nothing is chosen by them.
+every convolution, compensated in full, and judged on the same images. Models and data default to those
+of docs/reproduce.md, the test data to all 10,000 test images: nothing is chosen by them.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from shared_folder import SHARED
 from specific_circuits import GENERAL, WAYS, circuits, evolve, shares_of
 
 from alwann_c.accelerator import Exclusions, approximable_layers
@@ -39,7 +40,6 @@ from alwann_c.targets.evolve.campaign import STATE_FILE
 from alwann_c.targets.gate_model import switched_cells
 from alwann_c.targets.netlist import product_table
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 MODEL = SHARED / "models" / "resnet8_alwann.onnx"
 CALIBRATION = SHARED / "data" / "cifar10_calibration.toml"
 TEST = [SHARED / "data" / f"cifar10_{part}.toml" for part in ("search", "test")]

@@ -4,7 +4,7 @@
         [--worst-drop 0.05] [-o picture.svg] [--json]
 
 OUT: folders that `compile` wrote. FILE has `fronts`, a list of {network, units, exact_accuracy, points:
-[{accuracy, mean_power_mw}]}, as `../shared/reference/alwann_published.json`; the power of the exact
+[{accuracy, mean_power_mw}]}, see docs/reproduce.md; the power of the exact
 multiplier is `--exact-mw`.
 
 What is compared: relative multiplication energy, and the accuracy lost against the *exact integer

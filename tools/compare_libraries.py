@@ -2,7 +2,7 @@
 
     python tools/compare_libraries.py [LIBRARY] [-o FILE.json]
 
-LIBRARY defaults to ../shared/evoapprox, its power figures as published. Power is relative to each
+LIBRARY defaults to that of docs/reproduce.md, its power figures as published. Power is relative to each
 library's own exact multiplier. For circuits of LIBRARY whose structure is known (arrays with
 partial products left out, see fit_gate_model.py) the gate model's estimate is compared as well.
 At each of 91 powers from 10 % to 100 % the best circuit of at most that power counts.

@@ -21,7 +21,7 @@ ORDER: dict[str, list[str]] = {
     ],
     "Method": ["method.md", "arithmetic.md", "compensation.md", "search.md"],
     "Reference": ["command-line.md", "formats.md", "api.md"],
-    "Facts": ["performance.md", "reliability.md", "limits.md", "comparison.md"],
+    "Facts": ["performance.md", "reproduce.md", "reliability.md", "limits.md", "comparison.md"],
 }
 
 

@@ -2,7 +2,7 @@
 
     python tools/fit_gate_model.py [LIBRARY] [--json]
 
-LIBRARY defaults to ../shared/evoapprox. Only circuits of known structure enter: those whose table
+LIBRARY defaults to that of docs/reproduce.md. Only circuits of known structure enter: those whose table
 is that of an array multiplier with some partial products left out (either operand being the row),
 and of several such the cheapest. Every factor is a least-squares fit through the origin of the
 published figure against the model's sum, `alwann_c/targets/gate_model.py`.
@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
+from shared_folder import SHARED
 
 from alwann_c.targets import Library, load_library
 from alwann_c.targets.arrays import Cut, truncated_arrays
 from alwann_c.targets.gate_model import CELLS, depth, switched_cells
 from alwann_c.targets.netlist import Netlist, product_table
 
-DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "evoapprox"
+DEFAULT = SHARED / "evoapprox"
 FIGURES = ("power_mw", "area_um2", "delay_ns")
 
 

@@ -1,6 +1,6 @@
 """Measures the tables of the README and docs: `python tools/reproduce.py [--only NAME]…`.
 
-Needs the models, data and libraries of a folder laid out like `../shared` (see --shared).
+Needs the models, data and libraries of docs/reproduce.md (see --shared).
 Results: docs/results.json.
 """
 
@@ -17,6 +17,8 @@ import time
 import tomllib
 from pathlib import Path
 from typing import Any
+
+from shared_folder import SHARED
 
 import alwann_c as ax
 from alwann_c.accelerator import Exclusions, approximable_layers
@@ -159,12 +161,15 @@ def main() -> int:
     """Measures and writes docs/results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     root = Path(__file__).resolve().parent.parent
-    parser.add_argument("--shared", type=Path, default=root.parent / "shared")
+    parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--only", action="append", choices=("accuracy", "search", "ablation"))
     parser.add_argument("-o", "--output", type=Path, default=root / "docs" / "results.json")
     options = parser.parse_args()
     if not options.shared.is_dir():
-        print(f"error: {options.shared}: no such folder; give --shared", file=sys.stderr)
+        print(
+            f"error: {options.shared}: no such folder; give --shared, see docs/reproduce.md",
+            file=sys.stderr,
+        )
         return 2
     wanted = options.only or ["accuracy", "search"]
     results: dict[str, Any] = (

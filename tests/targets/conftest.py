@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from shared_folder import NEEDED, SHARED
 
 from alwann_c.targets import Library, Multiplier, Target, exact_products
-
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
 
 @pytest.fixture
 def evoapprox() -> Path:
-    """Folder of the EvoApproxLib tables; skips where it does not lie beside the repository."""
+    """Folder of the EvoApproxLib tables; skips where it is absent."""
     folder = SHARED / "evoapprox"
     if not folder.is_dir():
-        pytest.skip("needs ../shared/evoapprox beside the repository")
+        pytest.skip(NEEDED)
     return folder
 
 
