@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -19,19 +20,31 @@ from typing import Any
 import docs_commands
 import docs_schemas
 import pytest
-from command_line import alwann_c
+from command_line import Compiled, alwann_c
 from schemas import SCHEMAS
 from tiny import Case, write_data
 
 import alwann_c as ax
+from alwann_c import search_job
+from alwann_c.cli import jobs
 from alwann_c.cli.arguments import build_parser
+from alwann_c.compensation import Effort
+from alwann_c.search_job import SearchOptions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-LEFT_OUT = ["--target", "t", "--calibration", "c", "--search", "s", "-o", "out"]
+LEFT_OUT = shlex.split(
+    "--target power-gated-2 --calibration calibration.toml --search search.toml -o left-out"
+)
 """What a page may leave out of `compile` as `…`."""
+LESS = ["--population", "4", "--generations", "1", "--search-images", "40"]
+"""Effort of a `compile` whose page names none."""
 WRITTEN = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-RUN = ("tutorial", "howto-model", "howto-multipliers", "howto-accelerator", "howto-distributed")
+RUN = [
+    *(ROOT / "docs" / f"howto-{what}.md" for what in ("model", "multipliers", "accelerator")),
+    *(ROOT / "docs" / f"{page}.md" for page in ("tutorial", "howto-distributed", "multipliers")),
+    *(ROOT / "docs" / "api.md", ROOT / "README.md"),
+]
 _FENCE = re.compile(
     r"^(?P<skip><!-- not run: [^\n]+ -->\n)?```(?P<language>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n"
     r"(?P<text>.*?)^```$",
@@ -63,32 +76,70 @@ def execute(block: Block, names: dict[str, Any]) -> None:
         exec(compile(block.text, "<documentation>", "exec"), names)
     else:
         assert block.language == "sh"
-        for line in block.text.splitlines():
-            program, *arguments = shlex.split(line, comments=True)
-            assert program == "alwann-c", f"mark the block as not run: {line}"
+        for program, *arguments in _lines(block):
+            assert program == "alwann-c", f"mark the block as not run: {program}"
+            if arguments[0] == "compile" and "--population" not in arguments:
+                arguments += LESS
             done = alwann_c(*arguments)
-            assert done.code == 0, f"{line}\n{done.err}"
+            assert done.code == 0, f"{arguments}\n{done.err}"
 
 
 @pytest.fixture
-def folder(small: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder the pages work in: net.onnx and three data sets."""
+def folder(
+    small: Case, compiled: Compiled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder the pages work in: net.onnx, data sets, an output folder, circuits, a library."""
     shutil.copy(small.path, tmp_path / "net.onnx")
-    for index, name in enumerate(("calibration", "search", "test")):
+    for index, name in enumerate(("calibration", "search", "test", "images")):
         write_data(tmp_path, name, tmp_path / "net.onnx", count=64, seed=10 + index)
+    shutil.copytree(compiled.folder, tmp_path / "out")
+    for name in ("circuits", "my-circuits"):
+        (tmp_path / name).mkdir()
+        for circuit in ("mul8u_exact", "mul8u_p50"):
+            shutil.copy(ROOT / "targets" / "libraries" / "alwann" / f"{circuit}.v", tmp_path / name)
+    own = tmp_path / "my-multipliers"
+    assert alwann_c("multipliers", "import", tmp_path / "circuits", "-o", own).code == 0
+    effort = Effort(rows=512, sweeps=0, every=False)
+    least = {"in_order": 2, "refine": 2, "quick": effort, "thorough": effort}
+    few = functools.partial(SearchOptions, population=4, generations=1, search_images=40, **least)
+    for module in (search_job, jobs):
+        monkeypatch.setattr(module, "SearchOptions", few)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.parametrize("page", RUN)
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 @pytest.mark.usefixtures("folder")
-def test_code_runs(page: str) -> None:
-    found = list(blocks(ROOT / "docs" / f"{page}.md"))
+def test_code_runs(page: Path) -> None:
+    found = [block for block in blocks(page) if not block.skipped and block.language != "toml"]
     assert found
-    names: dict[str, Any] = {"__name__": "documentation"}
-    for block in found:
+    names: dict[str, Any] = {"__name__": "documentation", "ax": ax}
+    for block in blocks(page):
         if not block.skipped:
             execute(block, names)
+
+
+FRONTENDS = {"net.relay": "lark", "net.tflite": "tflite", "net.pt2": "torch"}
+"""Files that `docs/frontends.md` looks at, and what reads them."""
+
+
+def test_commands_of_frontends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the committed programs, where what reads them is installed."""
+    fixtures = ROOT / "tests" / "fixtures"
+    shutil.copy(fixtures / "relay" / "float.relay", tmp_path / "net.relay")
+    shutil.copy(fixtures / "relay" / "float.params", tmp_path / "weights.params")
+    shutil.copy(fixtures / "tflite" / "residual.tflite", tmp_path / "net.tflite")
+    shutil.copy(fixtures / "pt2" / "net.pt2", tmp_path / "net.pt2")
+    monkeypatch.chdir(tmp_path)
+    shell = [b for b in blocks(ROOT / "docs" / "frontends.md") if b.language == "sh"]
+    lines = [arguments for block in shell for _, *arguments in _lines(block)]
+    assert {arguments[1] for arguments in lines} == set(FRONTENDS)
+    there = [a for a in lines if importlib.util.find_spec(FRONTENDS[a[1]]) is not None]
+    if not there:
+        pytest.skip(f"needs one of {', '.join(FRONTENDS.values())}")
+    for arguments in there:
+        done = alwann_c(*arguments)
+        assert done.code == 0, f"{arguments}\n{done.err}"
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.stem)
@@ -105,8 +156,12 @@ def _lines(block: Block) -> Iterator[list[str]]:
         while words and "=" in words[0]:
             words = words[1:]
         ends = [i for i, word in enumerate(words) if word in (">", "|", "&&", "&")]
+        words = words[: ends[0]] if ends else words
+        if "…" in words:
+            rest = words.index("…")
+            words[rest : rest + 1] = LEFT_OUT
         if words:
-            yield words[: ends[0]] if ends else words
+            yield words
 
 
 @pytest.mark.parametrize("page", [*PAGES, *WRITTEN], ids=lambda page: page.stem)
@@ -118,8 +173,6 @@ def test_commands_exist(page: Path) -> None:
             continue
         for program, *arguments in _lines(block):
             if program == "alwann-c":
-                rest = arguments.index("…") if "…" in arguments else len(arguments)
-                arguments[rest : rest + 1] = LEFT_OUT if rest < len(arguments) else []
                 build_parser().parse_args(arguments)
             elif program == "make":
                 assert {a for a in arguments if "=" not in a} <= set(made), arguments
