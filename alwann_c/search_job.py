@@ -60,11 +60,9 @@ class SearchOptions:
         population: candidates of a generation.
         generations: generations of the search.
         seed: same seed, same result.
-        search_images: how many of the search images candidates are judged on; final plans are
-            judged on all.
-        in_order: how many plans are fitted layers in order with little effort, see
-            `alwann_c.search.in_order`.
-        refine: how many final plans are fitted in order with all effort.
+        search_images: search images that candidates are judged on, final plans on all.
+        in_order: plans fitted in order with little effort, see `alwann_c.search.in_order`.
+        refine: final plans fitted in order with all effort.
         method: how to search, see `alwann_c.search.methods`.
         third: what else NSGA-II minimises.
         race: whether clear losers are stopped early, see `alwann_c.search.racing`.
@@ -91,7 +89,6 @@ class SearchResult(FrontView):
     """The front on the search data and the chosen plan.
 
     Attributes:
-        accelerator: the quantized network placed on the target.
         front: the plans that no other plan beats, judged on all search images.
         selected: index of the chosen plan in it.
         plan: the chosen plan.
@@ -152,17 +149,15 @@ def search(
     """Searches assignments of `quantized` on `target` with labelled search data.
 
     Args:
-        quantized: from `quantize`.
         target: from `load_target`.
         data: labelled images; plans are chosen on them.
         library: the multipliers; the shipped library when None.
         options: effort and limits.
         method: how to search, instead of the method of the options.
         exclusions: layers that stay exact.
-        memory: keeps finished evaluations for a later call; nothing is kept when None.
-        client: a Dask client whose workers evaluate the candidates; this process when None.
+        memory: keeps finished evaluations for a later call.
+        client: a Dask client whose workers evaluate; this process when None.
         say: gets progress messages; by default they are logged, level INFO.
-        clock: adds up the seconds of each stage.
 
     Raises InputError when the data does not fit or the target cannot run the network.
     """
