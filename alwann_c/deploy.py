@@ -75,6 +75,16 @@ class Preprocessing(BaseModel):
     std: list[float]
 
 
+class UsedData(BaseModel):
+    """A data set of the run: `path` as given to `compile`, the hash of its content, its size."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    path: str
+    sha256: str
+    images: Annotated[int, Field(ge=0)]
+
+
 class Manifest(BaseModel):
     """What lies beside a module. `manifest_sha256` seals it, see `seal`."""
 
@@ -94,7 +104,7 @@ class Manifest(BaseModel):
     plan: dict[str, Any]
     plan_sha256: str
     libraries: list[dict[str, Any]]
-    data: dict[str, Any]
+    data: dict[str, UsedData]
     self_test: SelfTest
     manifest_sha256: str = ""
 
@@ -191,7 +201,8 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
     write_json(folder / MANIFEST, document | {"manifest_sha256": seal(document)})
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """A manifest whose fields are of the right types and whose seal fits. Raises InputError."""
     document = read_json(path, "keep it beside the module", MAX_MANIFEST_BYTES)
     try:
         manifest = Manifest.model_validate(document)
@@ -218,7 +229,7 @@ def check_files(path: Path) -> tuple[Path, Manifest]:
         path = path / MODULE
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a compiled module or its folder")
-    manifest = _read_manifest(path.parent / MANIFEST)
+    manifest = read_manifest(path.parent / MANIFEST)
     expected = {path.name: ("module_sha256", manifest.module_sha256)}
     if manifest.source is not None:
         expected[manifest.source] = ("source_sha256", str(manifest.source_sha256))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from argparse import ArgumentTypeError
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from alwann_c.atomic import replacing
 from alwann_c.cli.console import Console
-from alwann_c.cli.parser import shape
+from alwann_c.cli.recorded import recorded_beside
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import MANIFEST, load_module
 from alwann_c.errors import InputError
@@ -67,34 +66,20 @@ def _write_array(path: Path, outputs: Any) -> None:
         raise InputError(f"{path}: cannot write: {e.strerror or e}") from e
 
 
-def _recorded(plan: Path) -> dict[str, Any]:
-    """What the manifest beside a plan says of model and data; empty without one."""
-    try:
-        document = json.loads((plan.parent / MANIFEST).read_text(encoding="utf-8"))
-        sets = {name: entry["path"] for name, entry in document["data"].items()}
-        model = document["model"]
-        ways = {name: model[name] for name in ("output", "params") if name in model}
-        if "input_shape" in model:
-            ways["input_shape"] = shape(model["input_shape"])
-        return {"model": model["path"] or None, "loading": ways, **sets}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArgumentTypeError):
-        return {}
-
-
 def export_rtl(arguments: Any, console: Console) -> int:
     """`export-rtl PLAN -o DIR`."""
     path = Path(arguments.plan)
     path = path / "plan.json" if path.is_dir() else path
     plan = load_plan(path)
-    found = _recorded(path)
+    recorded = recorded_beside(path)
     sources: dict[str, Any] = {
-        "model": arguments.model or found.get("model"),
-        "calibration": arguments.calibration or found.get("calibration"),
+        "model": arguments.model or recorded.model,
+        "calibration": arguments.calibration or recorded.calibration,
     }
     for name, source in sources.items():
         if source is None:
             raise InputError(f"{path}: no {MANIFEST} beside it names the {name}; give --{name}")
-        if getattr(arguments, name) is None and not Path(source).is_file():
+        if getattr(arguments, name) is None and not os.path.isfile(source):
             raise InputError(
                 f"{path.parent / MANIFEST}: {name}: there is no {source} here; give --{name}"
             )
@@ -102,12 +87,11 @@ def export_rtl(arguments: Any, console: Console) -> int:
     chosen = arguments.images or [0]
     if max(chosen) >= len(data):
         raise InputError(f"{data.path}: no image {max(chosen)}; it holds {len(data)}")
-    recorded = found.get("loading", {})
     model = load(
         sources["model"],
-        input_shape=arguments.input_shape or recorded.get("input_shape"),
-        output=arguments.model_output or recorded.get("output"),
-        params=arguments.params or recorded.get("params"),
+        input_shape=arguments.input_shape or recorded.input_shape,
+        output=arguments.model_output or recorded.output,
+        params=arguments.params or recorded.params,
     )
     data.check(model.input_shape, model.classes, need_labels=False)
     console.progress("calibrating")

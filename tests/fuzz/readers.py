@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import numpy as np
 import seeds
 from onnx_fields import altered
 
+from alwann_c.cli.recorded import recorded_beside
 from alwann_c.codegen.device import resolve_device
 from alwann_c.dataset import load_dataset
 from alwann_c.deploy import MANIFEST, check_files, seal
@@ -162,16 +164,28 @@ def _manifest(data: bytes, folder: Path) -> None:
     _use_manifest(folder)
 
 
-def _sealed(data: bytes, folder: Path) -> None:
-    """The same with a seal that fits, where the bytes are an object of JSON."""
+def _with_seal(data: bytes) -> bytes:
+    """A manifest of `MODULE` with a seal that fits; the bytes themselves where they are no object."""
     try:
         document = json.loads(data)
         document["module_sha256"] = hashlib.sha256(seeds.MODULE).hexdigest()
         document["manifest_sha256"] = seal(document)
-        data = json.dumps(document).encode()
+        return json.dumps(document).encode()
     except (ValueError, TypeError, RecursionError):
-        return
-    _manifest(data, folder)
+        return data
+
+
+def _sealed(data: bytes, folder: Path) -> None:
+    """The same with a seal that fits."""
+    _manifest(_with_seal(data), folder)
+
+
+def _rtl_manifest(data: bytes, folder: Path) -> None:
+    """What `export-rtl` reads of a manifest with a seal that fits; the files it names are not read."""
+    (folder / MANIFEST).write_bytes(_with_seal(data))
+    recorded = recorded_beside(folder / "plan.json")
+    for source in (recorded.model, recorded.calibration):
+        os.path.isfile(source or "")
 
 
 def _results(data: bytes, folder: Path) -> None:
@@ -304,6 +318,7 @@ READERS: dict[str, Reader] = {
     "plan-array": Reader(_plan_array, seeds.arrays),
     "manifest": Reader(_manifest, lambda: [seeds.manifest()]),
     "manifest-sealed": Reader(_sealed, lambda: [seeds.manifest()]),
+    "rtl-manifest": Reader(_rtl_manifest, lambda: [seeds.manifest()]),
     "results": Reader(_results, seeds.results),
     "store": Reader(_store, lambda: [seeds.store()]),
     "store-row": Reader(_row, seeds.rows),

@@ -14,6 +14,7 @@ import pytest
 from command_line import Compiled, alwann_c, only_json
 from tiny import Case
 
+from alwann_c.deploy import seal
 from alwann_c.errors import InputError
 from alwann_c.ir.interpret import interpret
 from alwann_c.ir.rewrite import apply
@@ -177,11 +178,29 @@ def test_files_that_the_manifest_names_are_gone(
         (tmp_path / file).write_bytes((compiled.folder / file).read_bytes())
     document = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
     (document["model"] if name == "model" else document["data"]["calibration"])["path"] = "gone"
-    (tmp_path / "manifest.json").write_text(json.dumps(document | {"manifest_sha256": ""}))
+    (tmp_path / "manifest.json").write_text(
+        json.dumps(document | {"manifest_sha256": seal(document)})
+    )
     done = alwann_c("export-rtl", tmp_path, "-o", tmp_path / "out")
     assert done.code == 2
     last = done.err.splitlines()[-1]
     assert f"manifest.json: {name}: there is no gone here; give --{name}" in last
+
+
+def test_altered_manifest_is_refused(compiled: Compiled, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_bytes((compiled.folder / "plan.json").read_bytes())
+    document = json.loads((compiled.folder / "manifest.json").read_text(encoding="utf-8"))
+    document["model"]["path"] = "other.onnx"
+    for content, said in (
+        (json.dumps(document), "manifest_sha256 differs"),
+        (json.dumps(document | {"data": {"calibration": {"path": 5}}}), "data.calibration.path"),
+        ("[" * 100_000, "manifest.json: not JSON"),
+    ):
+        (tmp_path / "manifest.json").write_text(content)
+        done = alwann_c("export-rtl", tmp_path, "-o", tmp_path / "out")
+        assert done.code == 2
+        assert said in done.err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_plan_alone_asks_for_the_model(compiled: Compiled, small: Case, tmp_path: Path) -> None:
@@ -216,6 +235,7 @@ def test_the_model_is_loaded_as_it_was_compiled(compiled: Compiled, tmp_path: Pa
         folder.mkdir()
         manifest = json.loads((compiled.folder / "manifest.json").read_text(encoding="utf-8"))
         manifest["model"][field] = value
+        manifest["manifest_sha256"] = seal(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
         (folder / "plan.json").write_bytes((compiled.folder / "plan.json").read_bytes())
         done = alwann_c("export-rtl", folder, *out)
