@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,40 @@ def test_evolve_command(tmp_path: Path) -> None:
         assert multiplier.power_mw == pytest.approx(estimate(netlist).power_mw, rel=1e-5)
         assert "evolved for a mae of at most" in multiplier.origin
     assert "of another campaign" in refused(*command[1:-1], "--seed", 1)
+
+
+def test_interrupted_evolve_says_what_is_kept_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("numba", reason="needs the package numba (extra `evolve`)")
+    from alwann_c.targets.evolve import campaign
+
+    command = ["multipliers", "evolve", "--bits", 4, "--bounds", "1,4", "--evaluations", 3000]
+    whole = only_json(alwann_c(*command, "--rounds", 1, "-o", tmp_path / "whole", "--json"))
+    folder = tmp_path / "my circuits"
+    command += ["--rounds", 1, "-o", folder, "--json"]
+    run, ran = campaign._run, []
+
+    def interrupted(job: campaign.Job) -> campaign.Found | None:
+        ran.append(job)
+        if len(ran) in (1, 3):
+            raise KeyboardInterrupt
+        return run(job)
+
+    monkeypatch.setattr(campaign, "_run", interrupted)
+    done = alwann_c(*command)
+    assert done.code == 130
+    assert done.err == ("interrupted before a circuit was finished; run the same command again\n")
+    done = alwann_c(*command)
+    told, again = done.err.splitlines()
+    assert (done.code, told) == (
+        130,
+        f"interrupted; finished circuits are kept in {folder}, go on with:",
+    )
+    assert shlex.split(again) == ["alwann-c", *map(str, command)]
+    found = only_json(alwann_c(*command))
+    assert len(ran) == 4  # the circuit finished before was not evolved again
+    assert found["circuits"] == whole["circuits"]
 
 
 def test_evolve_bounds_the_worst_error(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import argcomplete
 from alwann_c.cli.arguments import build_parser
 from alwann_c.cli.console import Console
 from alwann_c.errors import InputError
+from alwann_c.targets.evolve import STATE_FILE
 
 
 def _commands() -> dict[str, Callable[[Any, Console], int]]:
@@ -72,12 +73,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _interrupted(arguments: Any) -> str:
     """What is kept of an interrupted command, and how to go on."""
+    if arguments.command == "multipliers" and arguments.action == "evolve":
+        return _evolution_interrupted(arguments)
+    if arguments.command == "plot":
+        return "interrupted; run the same command again"
     if getattr(arguments, "resume", None) is None:
         return "interrupted; nothing was written"
     if not (Path(arguments.output) / "evaluations.sqlite").exists():
         return "interrupted before the search; run the same command again"
     again = [*arguments.argv, *([] if arguments.resume else ["--resume"])]
+    return f"interrupted; finished evaluations are kept in {arguments.output}, {_go_on(again)}"
+
+
+def _evolution_interrupted(arguments: Any) -> str:
+    if not (Path(arguments.output) / STATE_FILE).exists():
+        return "interrupted before a circuit was finished; run the same command again"
     return (
-        f"interrupted; finished evaluations are kept in {arguments.output}, go on with:\n"
-        f"  alwann-c {shlex.join(again)}"
+        f"interrupted; finished circuits are kept in {arguments.output}, {_go_on(arguments.argv)}"
     )
+
+
+def _go_on(words: Sequence[str]) -> str:
+    return f"go on with:\n  alwann-c {shlex.join(words)}"

@@ -18,6 +18,7 @@ import numpy as np
 from alwann_c.atomic import write_text
 from alwann_c.errors import InputError
 from alwann_c.targets.arrays import truncated_arrays
+from alwann_c.targets.evolve import STATE_FILE
 from alwann_c.targets.evolve.aims import AIMS, SIZES, Weighting
 from alwann_c.targets.evolve.problem import WEIGHT_BITS, Problem, problem, weight_levels
 from alwann_c.targets.evolve.search import Options, Outcome, evolve_circuit
@@ -27,7 +28,6 @@ from alwann_c.targets.netlist import Netlist, product_table
 from alwann_c.targets.netlist_text import netlist_from_text, netlist_to_text
 from alwann_c.untrusted import read_json
 
-STATE_FILE = "evolution.json"
 Shares = tuple[float, ...] | None
 VERSION = 1
 
