@@ -22,6 +22,7 @@ from alwann_c.model import Model, load
 from alwann_c.notebook import FrontView
 from alwann_c.plan import codes_hash
 from alwann_c.progress import Ahead, Clock, Progress, Say, followed_by
+from alwann_c.python_call import python_call
 from alwann_c.quantized import Kind, quantize, scheme_for
 from alwann_c.report.ranges import FrontData
 from alwann_c.results_folder import write_results
@@ -110,6 +111,7 @@ def compile_model(
 
     Raises InputError on bad input, before anything is written.
     """
+    command = command or python_call("ax.compile", compile_model, locals(), {"command", "say"})
     options, clock = options or SearchOptions(), Clock()
     aim = target if isinstance(target, Target) else load_target(target)
     library = open_libraries(libraries)
@@ -176,6 +178,8 @@ def compile_model(
             sets=sets,
             device=device,
             options=options,
+            exclusions=exclusions or Exclusions(),
+            approximate=approximate,
             tested=tested,
             test_fields=test_fields,
             command=command,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,9 @@ from alwann_c.version import TOOL
 PACKAGES = ("apache-tvm", "numpy", "onnx", "pymoo")
 
 if TYPE_CHECKING:
+    from alwann_c.accelerator import Exclusions
     from alwann_c.deploy import Module
+    from alwann_c.quantized import Kind
     from alwann_c.search_job import SearchOptions, SearchResult
 
 
@@ -54,6 +57,8 @@ def write_results(
     sets: Mapping[str, Dataset],
     device: str,
     options: SearchOptions,
+    exclusions: Exclusions,
+    approximate: Sequence[Kind],
     tested: Mapping[str, Any],
     test_fields: Sequence[Mapping[str, Any]],
     command: str,
@@ -116,6 +121,8 @@ def write_results(
             "versions": _versions(),
             "model": {"name": network.name, "sha256": network.sha256},
             "target": aim.name,
+            "target_sha256": aim.content_hash,
+            "target_content": aim.content,
             "architecture": aim.architecture,
             "libraries": [library_identity(library)],
             "data": {**described, "test": described.get("test")},
@@ -125,6 +132,12 @@ def write_results(
             "method": options.method,
             "third_objective": options.third,
             "max_drop": options.max_drop,
+            "options": {
+                **asdict(options),
+                "exclusions": asdict(exclusions),
+                "approximate": list(approximate),
+                "device": device,
+            },
             "float_accuracy": {
                 "search": found.float_accuracy,
                 "test": tested.get("float_accuracy"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import hashlib
+import json
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -158,6 +160,17 @@ class Target(_Table):
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """Every field, given or not, as JSON; `Target.model_validate` takes it back."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of `content` as JSON, keys sorted, separators `,` and `:`."""
+        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def unit_names(group: UnitGroup) -> list[str]:

@@ -29,6 +29,7 @@ from alwann_c.passes.compensate import METHODS
 from alwann_c.progress import Agenda, Ahead, Progress, Remaining, duration, followed_by
 from alwann_c.search.methods import MethodName
 from alwann_c.search_job import ThirdName
+from alwann_c.targets import load_target
 
 LINES = [line for examples in EXAMPLES.values() for _, line in examples]
 
@@ -308,6 +309,15 @@ def test_interruption_elsewhere_is_told_apart(
     done = alwann_c("demo", "-o", tmp_path / "none")
     assert done.code == 130
     assert "run the same command again" in done.err
+
+
+def test_the_demo_does_not_pass_for_the_whole_target() -> None:
+    from alwann_c.cli import jobs
+
+    whole, thinned = load_target("power-gated-4"), jobs._demo_target()
+    assert thinned.name == "power-gated-4-demo"
+    assert whole.unit[0].multipliers is None
+    assert len(thinned.unit[0].multipliers or ()) == jobs.DEMO_CANDIDATES
 
 
 def test_plot_writes_every_picture(compiled: Compiled, tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import re
+from dataclasses import asdict
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,13 @@ from command_line import Compiled
 from tiny import Case
 
 import alwann_c as ax
-from alwann_c.compensation import Compensator
+from alwann_c.accelerator import Exclusions
+from alwann_c.compensation import Compensator, Effort
 from alwann_c.operands import describe_operands
 from alwann_c.passes.approximate import uncompensated
 from alwann_c.progress import Clock
-from alwann_c.targets import load_builtin_library
+from alwann_c.python_call import python_call
+from alwann_c.targets import Target, load_builtin_library, load_target
 
 LIBRARY = load_builtin_library()
 
@@ -69,6 +74,47 @@ def test_front_json_says_what_plans_cost_and_how_they_were_found(compiled: Compi
     assert chosen["latency_us"] == plan["energy"]["timing"]["latency_us"]
     assert (front["method"], front["third_objective"]) == ("nsga2", None)
     assert 0 <= front["stopped_early"] < front["evaluations"]
+
+
+def test_front_json_holds_what_repeats_the_run(compiled: Compiled) -> None:
+    front = _json(compiled, "front.json")
+    target = load_target(compiled.target)
+    assert Target.model_validate(front["target_content"]) == target
+    assert front["target_sha256"] == target.content_hash
+    other = target.model_copy(update={"clock_mhz": 101.0})
+    assert other.content_hash != target.content_hash
+    asked = asdict(ax.SearchOptions(population=6, generations=2))
+    said = front["options"]
+    assert {name: said[name] for name in asked} == asked
+    assert said["exclusions"] == {**asdict(Exclusions()), "names": []}
+    assert (said["approximate"], said["device"]) == (["conv2d"], "cpu")
+
+
+def test_the_page_of_formats_names_every_field_of_front_json(compiled: Compiled) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    named = set(
+        re.findall(r"`(?:front\[\])?\.?(\w+)`", page.split("## Front\n")[1].split("\n## ")[0])
+    )
+    front = _json(compiled, "front.json")
+    assert {*front, *front["front"][0], *front["options"], *front["options"]["quick"]} <= named
+
+
+def test_a_call_is_written_as_the_python_that_repeats_it(tmp_path: Path) -> None:
+    def job(
+        model: str, *, output: Path, options: object = None, parts: tuple[str, ...] = (), say: int
+    ) -> None:
+        """Takes what `ax.compile` takes."""
+
+    options = ax.SearchOptions(seed=3, quick=Effort(rows=9, sweeps=0), race=True)
+    given = {"model": "a'b.onnx", "output": tmp_path, "options": options, "say": 5}
+    written = python_call("job", job, {**given, "parts": ("dense",)}, {"say"})
+    assert written == (
+        f'job("a\'b.onnx", output={str(tmp_path)!r}, options='
+        "SearchOptions(seed=3, quick=Effort(rows=9, sweeps=0)), parts=['dense'])"
+    )
+    target = load_target("power-gated-4")
+    written = python_call("job", job, {**given, "options": target, "parts": ()}, {"say"})
+    assert written.endswith("options=<Target power-gated-4>)")
 
 
 def test_results_as_records_and_frame(compiled: Compiled) -> None:

@@ -117,7 +117,7 @@ def _demo_target() -> Target:
     step = (len(fitting) - 1) / (DEMO_CANDIDATES - 1)
     names = tuple(fitting[round(i * step)].name for i in range(DEMO_CANDIDATES))
     units = tuple(group.model_copy(update={"multipliers": names}) for group in target.unit)
-    return target.model_copy(update={"unit": units})
+    return target.model_copy(update={"name": f"{target.name}-demo", "unit": units})
 
 
 def demo(arguments: Any, console: Console) -> int:

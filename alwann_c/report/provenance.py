@@ -10,21 +10,28 @@ from alwann_c.report.figures import count, points
 from alwann_c.report.markup import Column, Html, code, join, section, table, tag
 from alwann_c.report.results import Results, UsedData
 
-MAX_MANIFEST_ROWS = 200
+MAX_ROWS = 200
+_NAMED = ("max_drop", "population", "generations", "seed", "method", "third")
+"""Options that stand under a heading of their own."""
 
 
 def provenance_section(results: Results) -> Html:
-    """Command, settings, hashes and, where there is one, the module's manifest."""
+    """Command, settings, hashes, the target and, where there is one, the module's manifest."""
     front = results.front
     settings = (
         ("Tool", front.tool),
         ("Target", code(front.target)),
+        ("Method", code(front.method)),
+        ("Third objective", front.third_objective or "none"),
         ("Seed", str(front.seed)),
         ("Population × generations", f"{front.population:,} × {front.generations:,}"),
         ("Largest drop allowed", f"{points(front.max_drop)} points"),
+        *_rows({name: value for name, value in front.options.items() if name not in _NAMED}),
         *((name, number) for name, number in front.versions.items()),
     )
     inputs = [("Model", code(front.model.name), code(front.model.sha256))]
+    if front.target_sha256 is not None:
+        inputs.append(("Target", code(front.target), code(front.target_sha256)))
     for library in front.libraries:
         size = count(library.multipliers, "multiplier")
         inputs.append(("Library", _sized(library.name, size), code(library.sha256)))
@@ -43,7 +50,12 @@ def provenance_section(results: Results) -> Html:
         _command(front.command or "(the command was not recorded)"),
         table("Inputs", columns, inputs, css="hashes"),
         table("Settings", (Column("Setting"), Column("Value")), settings, css="compact"),
-        *_manifest(results),
+        *_folded("Target as it was described", "target_content", front.target_content),
+        *_folded(
+            "Manifest of the compiled module",
+            "manifest.json",
+            {} if results.manifest is None else results.manifest.model_extra or {},
+        ),
     )
 
 
@@ -61,21 +73,22 @@ def _command(text: str) -> Html:
     return tag("pre", tag("code", *words), id="command")
 
 
-def _manifest(results: Results) -> list[Html]:
-    if results.manifest is None:
+def _folded(heading: str, caption: str, document: Mapping[str, Any]) -> list[Html]:
+    """The leaves of a document, folded away; nothing where it is empty."""
+    if not document:
         return []
-    rows = list(_flat("", results.manifest.model_extra or {}))
-    shown = [(name, code(value)) for name, value in rows[:MAX_MANIFEST_ROWS]]
+    columns = (Column("Field"), Column("Value", wide=True))
+    shown = table(caption, columns, _rows(document), css="hashes")
+    return [tag("details", tag("summary", heading), shown)]
+
+
+def _rows(document: Mapping[str, Any]) -> list[tuple[str, Html]]:
+    """The leaves of a document, `MAX_ROWS` at most."""
+    rows = list(_flat("", document))
+    shown = [(name, code(value)) for name, value in rows[:MAX_ROWS]]
     if len(rows) > len(shown):
         shown.append((f"and {len(rows) - len(shown):,} more", Html()))
-    columns = (Column("Field"), Column("Value", wide=True))
-    return [
-        tag(
-            "details",
-            tag("summary", "Manifest of the compiled module"),
-            table("manifest.json", columns, shown, css="hashes"),
-        )
-    ]
+    return shown
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -87,6 +100,6 @@ def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
         for index, inner in enumerate(value):
             yield from _flat(f"{prefix}[{index}]", inner)
     elif isinstance(value, list):
-        yield prefix, ", ".join(str(inner) for inner in value)
+        yield prefix, ", ".join(str(inner) for inner in value) or "none"
     else:
         yield prefix, str(value)

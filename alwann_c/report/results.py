@@ -110,7 +110,8 @@ class Candidate(_Table):
 
 
 class Front(_Table):
-    """`front.json`."""
+    """`front.json`. The target's content and `options`, which older files lack, are shown as they
+    are."""
 
     version: Literal[1]
     tool: str
@@ -133,6 +134,9 @@ class Front(_Table):
     stopped_early: Count = 0
     method: str = "nsga2"
     third_objective: str | None = None
+    target_sha256: str | None = None
+    target_content: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict)
     seconds: dict[str, Amount]
     command: str
     versions: dict[str, str] = Field(default_factory=dict)

@@ -195,6 +195,11 @@ def test_compile_evaluate_and_module(case: Case, tmp_path: Path) -> None:
     np.testing.assert_allclose(module(images), close, rtol=0.05, atol=0.05 * close.std())
     assert "matmul0" in (tmp_path / "out" / "operands.json").read_text(encoding="utf-8")
     assert result.summary["selected"]["relative_energy"] <= 1.0
+    front = ax.load_results(tmp_path / "out").front
+    assert front.command.startswith("ax.compile(<Model ")
+    assert "options=SearchOptions(max_drop=0.2, population=4, generations=1," in front.command
+    assert f"output={str(tmp_path / 'out')!r}, " in front.command
+    assert front.options["approximate"] == list(KINDS)
 
 
 def test_inspect_tells(case: Case) -> None:

@@ -94,6 +94,22 @@ def test_sections_come_in_order_and_hold_the_figures(folder: Path) -> None:
     assert "different runs" in render_report(folder)
 
 
+def test_everything_that_repeats_the_run_is_named(folder: Path) -> None:
+    text = _Page(render_report(folder)).text
+    repeat = text[text.index("To repeat it") :]
+    for told in ("greedy", "e" * 64, "search_images321", "raceTrue", "quick.rows16384"):
+        assert told in repeat, told
+    for told in ("exclusions.namesconv0, fc", "unit[0].rows17"):
+        assert told in repeat, told
+    for key in ("options", "target_sha256", "target_content", "method"):
+        content = json.loads((folder / "front.json").read_text())
+        del content[key]  # files written before have no such keys
+        (folder / "front.json").write_text(json.dumps(content))
+    older = _Page(render_report(folder)).text
+    assert "nsga2" in older
+    assert "Target as it was described" not in older
+
+
 def test_operands_and_what_compensation_changed(folder: Path) -> None:
     text = render_report(folder)
     page = _Page(text)
