@@ -7,12 +7,13 @@ from pathlib import Path
 
 from alwann_c.errors import InputError
 from alwann_c.targets.netlist import FIRST_INPUT, MAX_OPERAND_BITS, Builder, GateKind, Netlist
+from alwann_c.untrusted import read_bounded
 
 MAX_VERILOG_BYTES = 8 << 20
 MAX_GATES = 100_000
 
 _HEAD = re.compile(
-    r"module (\w+) \(input \[(\d)(?::0)?\] A, input \[(\d)(?::0)?\] B, output \[(\d+):0\] O\);"
+    r"module (\w+) \(input \[(\d)(?::0)?\] A, input \[(\d)(?::0)?\] B, output \[(\d{1,2}):0\] O\);"
 )
 _GATE = re.compile(r"wire g(\d+) = (~?)(\(?)([^\s()&|^~]+)(?: ([&|^]) ([^\s()&|^~]+))?(\)?);")
 _PRODUCT = re.compile(r"assign O = \{([^{}]*)\};")
@@ -27,10 +28,8 @@ def read_netlist_file(path: Path) -> Netlist | None:
     Raises InputError for a file that cannot be read or is over 8 MiB.
     """
     try:
-        if path.stat().st_size > MAX_VERILOG_BYTES:
-            raise InputError(f"{path}: larger than {MAX_VERILOG_BYTES} bytes: give a netlist")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+        text = read_bounded(path, MAX_VERILOG_BYTES, "give a netlist").decode("utf-8")
+    except UnicodeDecodeError as e:
         raise InputError(f"{path}: cannot be read as Verilog text ({e}): check the file") from e
     return netlist_from_verilog(text)
 
@@ -53,6 +52,8 @@ def netlist_from_verilog(text: str) -> Netlist | None:
             wires.append(_gate(line, number, bits, wires, builder))
         names = reversed(product[1].split(", "))
         outputs = [wires[_wire(name, bits)] for name in names]
+        if len(outputs) != 2 * bits:
+            return None
         return Netlist(2 * bits, tuple(builder.gates), tuple(outputs))
     except (ValueError, IndexError):
         return None

@@ -10,6 +10,8 @@ import numpy as np
 from alwann_c.errors import InputError
 from alwann_c.rtl.files import indexed, write_csv, write_hex
 from alwann_c.targets import Multiplier
+from alwann_c.targets.comments import has_system_tasks, without_comments
+from alwann_c.untrusted import read_bounded
 
 MAX_NETLIST_BYTES = 8 << 20
 
@@ -27,18 +29,17 @@ def read_netlist(path: Path, name: str) -> str:
     """Text of a netlist file. Raises InputError unless it is plain structural Verilog that declares
     module `name` with ports A, B and O: system tasks and directives are refused."""
     try:
-        if path.stat().st_size > MAX_NETLIST_BYTES:
-            raise InputError(f"{path}: larger than {MAX_NETLIST_BYTES} bytes; not a netlist")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as e:
+        text = read_bounded(path, MAX_NETLIST_BYTES, "give a netlist").decode("utf-8")
+    except UnicodeDecodeError as e:
         raise InputError(f"{path}: cannot read the netlist: {e}") from e
-    code = re.sub(r"//[^\n]*|/\*.*?\*/", " ", text, flags=re.DOTALL)
-    if re.search(r"[$`]", code):
+    if has_system_tasks(text):
         raise InputError(
             f"{path}: a netlist has no system tasks and no directives; remove '$' and '`'"
         )
-    header = re.search(rf"\bmodule\s+{re.escape(name)}\s*\(([^;]*)\)\s*;", code)
-    if header is None or not all(re.search(rf"\b{p}\b", header.group(1)) for p in "ABO"):
+    code = without_comments(text)
+    start = re.search(rf"\bmodule\s+{re.escape(name)}\s*\(", code)
+    ports = "" if start is None else code[start.end() :].partition(";")[0].rstrip()
+    if not ports.endswith(")") or not all(re.search(rf"\b{p}\b", ports) for p in "ABO"):
         raise InputError(f"{path}: declare `module {name} (A, B, O)`, O the 16-bit product")
     return text
 

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alwann_c.errors import InputError
+from alwann_c.targets.comments import without_comments
 from alwann_c.targets.suggest import remedy
 
 MAX_SOURCE_BYTES = 8 << 20
@@ -34,7 +35,6 @@ _FUNCTION = re.compile(
     + _TYPE.format("first") + r"(?:\s+const)?\s+(?P<a>\w+)\s*,\s*"
     + _TYPE.format("second") + r"(?:\s+const)?\s+(?P<b>\w+)\s*\)\s*\{"
 )  # fmt: skip
-_COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
 
 _PROGRAM = """\
 #include <stdint.h>
@@ -86,7 +86,7 @@ def find_function(path: Path, text: str, name: str | None = None) -> CFunction:
     Raises InputError where there is none, or several without a choice.
     """
     found = {}
-    for match in _FUNCTION.finditer(_COMMENTS.sub(" ", text)):
+    for match in _FUNCTION.finditer(without_comments(text)):
         a, b = match["a"].lower(), match["b"].lower()
         found[match["name"]] = CFunction(
             match["name"],

@@ -21,6 +21,7 @@ from alwann_c.targets.library_writer import Circuit
 from alwann_c.targets.multiplier import MAX_BITS, MIN_BITS, Multiplier
 from alwann_c.targets.netlist import product_table
 from alwann_c.targets.verilog_reader import netlist_from_verilog
+from alwann_c.untrusted import read_bounded
 
 C_SUFFIXES = (".c",)
 NETLIST_SUFFIXES = (".v", ".sv", ".blif")
@@ -237,12 +238,8 @@ def _hints(name: str) -> tuple[int | None, bool | None]:
 
 
 def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_SOURCE_BYTES:
-            raise InputError(f"{path}: larger than {MAX_SOURCE_BYTES} bytes: not a circuit")
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror}): check the path") from e
+    data = read_bounded(path, MAX_SOURCE_BYTES, "give a circuit")
+    return data.decode("utf-8", "replace").replace("\r\n", "\n")
 
 
 def _files(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:

@@ -9,7 +9,7 @@ MAX_HEADER = 64 << 10
 """Characters from the start of a file that are looked through."""
 
 _COMMENT = re.compile(
-    r"//([^\n]*)|/\*(.*?)\*/|^[ \t]*#(?!\s*(?:include|define|pragma))([^\n]*)", re.S | re.M
+    r"//([^\n]*)|/\*(.*?)(?:\*/|\Z)|^[ \t]*#(?!\s*(?:include|define|pragma))([^\n]*)", re.S | re.M
 )
 _FIGURE = re.compile(
     r"(?<![A-Za-z%])(?P<name>PDK45_PWR|PDK45_AREA|PDK45_DELAY|MAE|WCE"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from alwann_c.errors import InputError
+from alwann_c.targets.comments import has_system_tasks, without_comments
 from alwann_c.targets.importing.yosys import GATES, run_yosys, where
 from alwann_c.targets.inverters import fuse_inverters
 from alwann_c.targets.netlist import FIRST_INPUT, MAX_OPERAND_BITS, Builder, Netlist, simplify
 
 MAX_CELLS = 200_000
-_COMMENTS = re.compile(r"//[^\n]*|/\*.*?\*/", re.S)
-_MODULE = re.compile(r"^\s*module\s+\\?(\w+)|^\s*\.model\s+(\S+)", re.M)
+_MODULE = re.compile(r"^[^\S\n]*module\s+\\?(\w+)|^[^\S\n]*\.model\s+(\S+)", re.M)
 _BIT = re.compile(r"(.*?)[\[<(_]?(\d+)[\]>)]?")
 
 
@@ -42,11 +42,10 @@ def read_netlist(path: Path, text: str, top: str | None = None) -> ReadNetlist:
     Raises InputError for anything but a circuit of two equally wide operands of 1 to 8 bits and a
     product of at most twice that, and for what reads files, or is sequential.
     """
-    code = _COMMENTS.sub(" ", text)
     blif = path.suffix == ".blif"
-    if not blif and re.search(r"[`$](?!signed\b|unsigned\b)", code):
+    if not blif and has_system_tasks(text, signedness=True):
         raise InputError(f"{path}: a netlist has no system tasks and no directives: remove them")
-    names = [a or b for a, b in _MODULE.findall(code)]
+    names = [a or b for a, b in _MODULE.findall(without_comments(text))]
     chosen = _top(path, names, top)
     source = f"{where()}circuit{path.suffix}"
     if blif:

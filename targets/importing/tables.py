@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from alwann_c.errors import InputError
 from alwann_c.targets.multiplier import MAX_BITS, MIN_BITS
-from alwann_c.untrusted import read_array
+from alwann_c.untrusted import read_array, read_bounded
 
 MAX_TABLE_BYTES = 4 << 20
 TABLE_SUFFIXES = (".bin", ".npy", ".csv")
@@ -22,17 +23,10 @@ def read_products(path: Path) -> NDArray[np.int64]:
     `.bin` holds 2 bytes a product, little-endian, read as unsigned. `.csv` holds a square of numbers,
     or rows `a, b, product` in any order under a heading or none. Raises InputError otherwise.
     """
-    try:
-        size = path.stat().st_size
-        if size > MAX_TABLE_BYTES:
-            raise InputError(f"{path}: {size} bytes: a product table has {MAX_TABLE_BYTES} at most")
-        if path.suffix == ".bin":
-            return _square(np.frombuffer(path.read_bytes(), "<u2") if size % 2 == 0 else None, path)
-        if path.suffix == ".npy":
-            return _npy(path)
-        return _csv(path)
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror}): check the path") from e
+    data = read_bounded(path, MAX_TABLE_BYTES, "give a product table")
+    if path.suffix == ".bin":
+        return _square(np.frombuffer(data, "<u2") if len(data) % 2 == 0 else None, path)
+    return _npy(data, path) if path.suffix == ".npy" else _csv(data, path)
 
 
 def _square(data: NDArray[np.integer] | None, path: Path) -> NDArray[np.int64]:
@@ -45,22 +39,21 @@ def _square(data: NDArray[np.integer] | None, path: Path) -> NDArray[np.int64]:
     return data.reshape(sides[0], sides[0]).astype(np.int64)
 
 
-def _npy(path: Path) -> NDArray[np.int64]:
+def _npy(data: bytes, path: Path) -> NDArray[np.int64]:
     try:
-        with path.open("rb") as stream:
-            data = read_array(stream, path.stat().st_size)
-    except (ValueError, EOFError, MemoryError) as e:
+        array = read_array(io.BytesIO(data), len(data))
+    except ValueError as e:
         raise InputError(f"{path}: no .npy array of numbers: save it with numpy.save") from e
-    if not isinstance(data, np.ndarray) or not np.issubdtype(data.dtype, np.integer):
-        raise InputError(f"{path}: holds {getattr(data, 'dtype', 'no array')}: give integers")
-    if data.ndim > 2 or (data.ndim == 2 and data.shape[0] != data.shape[1]):
-        raise InputError(f"{path}: shape {data.shape}: give a square [first operand, second]")
-    return _square(data.reshape(-1), path)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{path}: holds {array.dtype}: give integers")
+    if array.ndim > 2 or (array.ndim == 2 and array.shape[0] != array.shape[1]):
+        raise InputError(f"{path}: shape {array.shape}: give a square [first operand, second]")
+    return _square(array.reshape(-1), path)
 
 
-def _csv(path: Path) -> NDArray[np.int64]:
+def _csv(data: bytes, path: Path) -> NDArray[np.int64]:
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as e:
         raise InputError(f"{path}: no text (byte {e.start}): give comma-separated numbers") from e
     rows: list[list[int]] = []
@@ -69,7 +62,7 @@ def _csv(path: Path) -> NDArray[np.int64]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
-            rows.append([int(cell) for cell in cells])
+            rows.append([_whole(cell) for cell in cells])
         except ValueError as e:
             if rows:
                 raise InputError(f"{path}: line {number}: {line[:40]!r}: give whole numbers") from e
@@ -84,6 +77,14 @@ def _csv(path: Path) -> NDArray[np.int64]:
         shape = f"{len(rows)} rows of {sorted(widths)[:4]} numbers"
         raise InputError(f"{path}: {shape}: give a square of products or rows `a, b, product`")
     return _square(np.array(rows, dtype=np.int64).reshape(-1), path)
+
+
+def _whole(cell: str) -> int:
+    """A number of 32 bits, which those of any table are. Raises ValueError."""
+    value = int(cell)
+    if not -(1 << 31) <= value < 1 << 31:
+        raise ValueError(cell)
+    return value
 
 
 def _triples(rows: NDArray[np.int64], path: Path) -> NDArray[np.int64]:

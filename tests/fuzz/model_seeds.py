@@ -9,8 +9,21 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import seeds
+
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 _PROGRAM = "models/model.json"
+
+
+def changes() -> list[bytes]:
+    """What `onnx_fields.altered` is to do; the first, another operator set, leaves a sound network."""
+    return [bytes([0, 0, 6, 17]), bytes(8), bytes(range(48))]
+
+
+def external_weights() -> list[bytes]:
+    """See `model_readers.onnx_external`: the first weight behind three bytes of something else."""
+    content = seeds.network().graph.initializer[0].raw_data
+    return [f"w\n3\n{len(content)}\n".encode() + b"abc" + content]
 
 
 def tflite_models() -> list[bytes]:

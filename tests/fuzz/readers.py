@@ -11,14 +11,15 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import circuit_readers
+import circuit_seeds
+import model_readers
 import model_seeds
 import numpy as np
 import seeds
-from onnx_fields import altered
 
 from alwann_c.cli.recorded import recorded_beside
 from alwann_c.codegen.device import resolve_device
@@ -26,18 +27,12 @@ from alwann_c.dataset import load_dataset
 from alwann_c.deploy import MANIFEST, check_files, seal
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome
-from alwann_c.frontend.onnx_file import read_onnx
-from alwann_c.frontend.pt2_file import checked_archive
-from alwann_c.frontend.relay_arrays import read_metadata, read_params
-from alwann_c.frontend.relay_text import parse
-from alwann_c.frontend.tflite_file import read_tflite
-from alwann_c.model import load
 from alwann_c.plan import Plan, load_plan, scheme_of
+from alwann_c.report.operands import operands_section
+from alwann_c.report.provenance import provenance_section
 from alwann_c.report.results import load_results
-from alwann_c.rtl.multipliers import read_netlist
 from alwann_c.search.store import SqliteMemory
 from alwann_c.targets import bind, load_builtin_library, load_library, load_target
-from alwann_c.targets.evolve.campaign import load_found
 
 MAX_MESSAGE = 10_000
 
@@ -134,6 +129,7 @@ def _sealed_plan(data: bytes, folder: Path) -> None:
     try:
         plan = Plan.model_validate(json.loads(data))
     except (ValueError, RecursionError):
+        _plan(data, folder)
         return
     document = plan.model_dump(mode="json") | {"content_sha256": plan.sha256}
     _plan(json.dumps(document).encode(), folder)
@@ -194,11 +190,14 @@ def _results(data: bytes, folder: Path) -> None:
         "front.json": seeds.front(),
         "plan.json": seeds.plan(),
         MANIFEST: seeds.manifest(),
+        "operands.json": seeds.operands(),
     }
-    files[list(files)[(data[:1] or b"\0")[0] % 3]] = data[1:]
+    files[list(files)[(data[:1] or b"\0")[0] % 4]] = data[1:]
     for name, content in files.items():
         (folder / name).write_bytes(content)
-    load_results(folder)
+    results = load_results(folder)
+    provenance_section(results)
+    operands_section(results)
 
 
 def _store(data: bytes, folder: Path) -> None:
@@ -222,90 +221,6 @@ def _row(data: bytes, folder: Path) -> None:
         memory.get(seeds.NAMES)
 
 
-def _onnx_file(data: bytes, folder: Path) -> None:
-    path = folder / "m.onnx"
-    path.write_bytes(data)
-    read_onnx(path)
-
-
-def _onnx(data: bytes, folder: Path) -> None:
-    path = folder / "m.onnx"
-    path.write_bytes(data)
-    load(path)
-
-
-def _onnx_fields(data: bytes, folder: Path) -> None:
-    """A sound network with fields replaced as the bytes say."""
-    _onnx(altered(seeds.network(), data).SerializeToString(), folder)
-
-
-def _tflite_file(data: bytes, folder: Path) -> None:
-    path = folder / "m.tflite"
-    path.write_bytes(data)
-    read_tflite(path)
-
-
-def _tflite(data: bytes, folder: Path) -> None:
-    path = folder / "m.tflite"
-    path.write_bytes(data)
-    load(path)
-
-
-def _relay_text(data: bytes, folder: Path) -> None:
-    del folder
-    parse(data.decode("utf-8", "replace").partition("#[metadata]")[0])
-
-
-def _relay_params(data: bytes, folder: Path) -> None:
-    """No more comes out than the file holds."""
-    path = folder / "m.params"
-    path.write_bytes(data)
-    assert sum(array.nbytes for array in read_params(path).values()) <= len(data)
-
-
-def _relay_metadata(data: bytes, folder: Path) -> None:
-    del folder
-    with suppress(ValueError):  # `frontend.relay` makes it an InputError naming the file
-        read_metadata(data.decode("utf-8", "replace"))
-
-
-def _relay(data: bytes, folder: Path) -> None:
-    path = folder / "m.relay"
-    path.write_bytes(data)
-    model_seeds.write_params(folder, data)
-    load(path)
-
-
-def _pt2_archive(data: bytes, folder: Path) -> None:
-    path = folder / "m.pt2"
-    path.write_bytes(data)
-    checked_archive(path)
-
-
-def _pt2_document(data: bytes, folder: Path) -> None:
-    """A sound archive whose description of the program holds these bytes."""
-    _pt2_archive(model_seeds.pt2_with(data), folder)
-
-
-def _pt2(data: bytes, folder: Path) -> None:
-    """The same, read to its end where PyTorch is there."""
-    path = folder / "m.pt2"
-    path.write_bytes(model_seeds.pt2_with(data))
-    load(path)
-
-
-def _netlist(data: bytes, folder: Path) -> None:
-    path = folder / "m.v"
-    path.write_bytes(data)
-    read_netlist(path, "m")
-
-
-def _campaign(data: bytes, folder: Path) -> None:
-    path = folder / "state.json"
-    path.write_bytes(data)
-    load_found(path)
-
-
 READERS: dict[str, Reader] = {
     "target": Reader(_target, seeds.targets),
     "library": Reader(_library, lambda: [seeds.LIBRARY]),
@@ -322,19 +237,24 @@ READERS: dict[str, Reader] = {
     "results": Reader(_results, seeds.results),
     "store": Reader(_store, lambda: [seeds.store()]),
     "store-row": Reader(_row, seeds.rows),
-    "onnx-file": Reader(_onnx_file, lambda: [seeds.network().SerializeToString()]),
-    "onnx": Reader(_onnx, lambda: [seeds.network().SerializeToString()]),
-    "onnx-fields": Reader(_onnx_fields, lambda: [b"\0" * 8, bytes(range(48))]),
-    "tflite-file": Reader(_tflite_file, model_seeds.tflite_models),
-    "tflite": Reader(_tflite, model_seeds.tflite_models),
-    "relay-text": Reader(_relay_text, model_seeds.relay_programs),
-    "relay-params": Reader(_relay_params, model_seeds.relay_params),
-    "relay-metadata": Reader(_relay_metadata, model_seeds.relay_metadata),
-    "relay": Reader(_relay, model_seeds.relay_programs),
-    "pt2-archive": Reader(_pt2_archive, model_seeds.pt2_archives),
-    "pt2-document": Reader(_pt2_document, model_seeds.pt2_documents),
-    "pt2": Reader(_pt2, model_seeds.pt2_documents),
-    "netlist": Reader(_netlist, lambda: [seeds.NETLIST]),
-    "evolution": Reader(_campaign, lambda: [seeds.EVOLUTION]),
+    "onnx-file": Reader(model_readers.onnx_file, lambda: [seeds.network().SerializeToString()]),
+    "onnx-external": Reader(model_readers.onnx_external, model_seeds.external_weights),
+    "onnx": Reader(model_readers.imported_onnx, lambda: [seeds.network().SerializeToString()]),
+    "onnx-fields": Reader(model_readers.onnx_fields, model_seeds.changes),
+    "tflite-file": Reader(model_readers.tflite_file, model_seeds.tflite_models),
+    "tflite": Reader(model_readers.imported_tflite, model_seeds.tflite_models),
+    "relay-text": Reader(model_readers.relay_text, model_seeds.relay_programs),
+    "relay-params": Reader(model_readers.relay_params, model_seeds.relay_params),
+    "relay-metadata": Reader(model_readers.relay_metadata, model_seeds.relay_metadata),
+    "relay": Reader(model_readers.imported_relay, model_seeds.relay_programs),
+    "pt2-archive": Reader(model_readers.pt2_archive, model_seeds.pt2_archives),
+    "pt2-document": Reader(model_readers.pt2_document, model_seeds.pt2_documents),
+    "pt2": Reader(model_readers.imported_pt2, model_seeds.pt2_documents),
+    "netlist": Reader(circuit_readers.netlist, lambda: [circuit_seeds.NETLIST]),
+    "import-table": Reader(circuit_readers.imported_table, circuit_seeds.tables),
+    "import-verilog": Reader(circuit_readers.imported_verilog, circuit_seeds.verilog),
+    "import-c": Reader(circuit_readers.imported_c, lambda: [circuit_seeds.C_FUNCTION]),
+    "liberty": Reader(circuit_readers.liberty, lambda: [circuit_seeds.LIBERTY]),
+    "evolution": Reader(circuit_readers.campaign, lambda: [circuit_seeds.EVOLUTION]),
 }
 """Readers by name."""

@@ -58,29 +58,6 @@ table = "b.npy"
 signed = true
 bits = 2
 """
-NETLIST = b"""\
-// a netlist
-module m (input [7:0] A, input [7:0] B, output [15:0] O);
-  wire g0 = A[0] & B[0]; /* a gate */
-  assign O = {15'b0, g0};
-endmodule
-"""
-EVOLUTION = json.dumps(
-    {
-        "campaign": {"seed": 0},
-        "found": [
-            {
-                "task": 0,
-                "round": 1,
-                "netlist": "4;and 2 4;xor 3 5;6 7 0 1",
-                "error": 0.5,
-                "cost": 1.0,
-                "evaluations": 9,
-                "seconds": 0.1,
-            }
-        ],
-    }
-).encode()
 
 
 def base64_text(content: bytes) -> str:
@@ -232,6 +209,9 @@ def front() -> bytes:
         "command": "alwann-c compile",
         "model": {"name": "m", "sha256": "a" * 64},
         "target": "t",
+        "target_sha256": "e" * 64,
+        "target_content": {"name": "t", "unit": [{"name": "u", "multipliers": ["cut9"]}]},
+        "options": {"seed": 0, "exclusions": {"names": []}, "quick": {"rows": 9}},
         "architecture": "power-gated",
         "libraries": [{"name": "l", "sha256": "b" * 64, "multipliers": 4}],
         "data": {"calibration": data, "search": data, "test": None},
@@ -251,9 +231,24 @@ def front() -> bytes:
     return json.dumps(document).encode()
 
 
+def operands() -> bytes:
+    """The operands of a layer of `plan`."""
+    layer = {
+        "name": "c1",
+        "multiplier": "cut9",
+        "zero_point": 0,
+        "activations": [1] * 256,
+        "weights": [2] * 256,
+        "product_error": {"mean": 0.5, "absolute": 1.0, "deviation": 2.0, "product": 3.0},
+        "weight_changes": {"share": 0.5, "mean_step": 1.5, "largest_step": 3},
+        "output_error": {"before": 0.9, "after": 0.1},
+    }
+    return json.dumps({"version": 1, "images": 2, "first_code": 0, "layers": [layer]}).encode()
+
+
 def results() -> list[bytes]:
     """See `readers._results` for the first byte."""
-    return [b"\0" + front(), b"\1" + plan(), b"\2" + manifest()]
+    return [b"\0" + front(), b"\1" + plan(), b"\2" + manifest(), b"\3" + operands()]
 
 
 @lru_cache(maxsize=1)
@@ -270,13 +265,19 @@ _CELLS: dict[int, Any] = {0: None, 1: 5, 2: 2.5, 3: "text", 4: b"blob", 5: -1, 6
 
 
 def rows() -> list[bytes]:
-    """Types of the two cells of an evaluation and of an identity, then their content."""
-    return [bytes([a, b, c]) + b"\x01\xff" for a in (0, 1, 3, 6) for b in (0, 3, 4) for c in (3, 4)]
+    """Types of the two cells of an evaluation and of an identity, then their content. The first row
+    is sound."""
+    sound = b"\x07\x07\x07\x07\x01\xff"
+    return [sound] + [
+        bytes([a, b, c]) + b"\x01\xff" for a in (0, 1, 3, 6) for b in (0, 3, 4) for c in (3, 4)
+    ]
 
 
 def overwrite_row(path: Path, data: bytes) -> None:
     """Replaces the evaluation's cells, and sometimes an identity's, as the bytes say."""
     cells = [_CELLS.get(byte % 8, data[3:]) for byte in data[:3].ljust(3, b"\0")]
+    if data[:1] and data[0] % 8 == 7:
+        cells[0] = 21
     valid = np.full(21, 0.5, np.float32).tobytes()
     cells.append(_CELLS.get(data[3] % 8, valid) if len(data) > 3 else valid)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:

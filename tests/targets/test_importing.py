@@ -11,6 +11,7 @@ import pytest
 from alwann_c.errors import InputError
 from alwann_c.targets import exact_products, load_builtin_library, load_library
 from alwann_c.targets.arrays import exact_array, without_partial_products
+from alwann_c.targets.comments import has_system_tasks, without_comments
 from alwann_c.targets.importing import Choices, add_to_library, import_files
 from alwann_c.targets.importing.figures import published_figures
 from alwann_c.targets.importing.interpret import swap_operands
@@ -233,6 +234,30 @@ def test_files_refused(name: str, data: bytes, said: str, tmp_path: Path) -> Non
     assert str(tmp_path / name) in str(error.value)
 
 
+def test_comments_that_never_end_are_read_in_one_pass() -> None:
+    text = "/* " * (1 << 19) + "\n" * (1 << 19)
+    assert without_comments("a /* b */ c // d\ne /* f") == "a   c  \ne  "
+    assert without_comments(text) == " "
+    assert not has_system_tasks(text)
+    assert published_figures(text).mae is None
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("wire w; // cost: 3 $\n/* `x */", False),
+        ("initial $system(1);", True),
+        ("`include x", True),
+        ('initial a = "/*"; `include x\n// */', True),
+        ("wire \\/* ; initial $finish; // */", True),
+        ("assign P = A * $signed(w);", True),
+    ],
+)
+def test_system_tasks_are_found_wherever_they_hide(text: str, found: bool) -> None:
+    assert has_system_tasks(text) == found
+    assert has_system_tasks(text, signedness=True) == (found and "$signed" not in text)
+
+
 def test_pickles_are_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"no \.npy array of numbers"):
@@ -264,6 +289,8 @@ def test_own_verilog_needs_no_other_tool(name: str, tmp_path: Path) -> None:
         ("endmodule", "endmodule\nmodule x; endmodule"),
         ("~(", "("),
         ("O = {", "O = {g999999, "),
+        ("O = {", "O = {A[0], "),
+        ("output [5:0]", "output [" + "9" * 5000 + ":0]"),
         ("A[0] & B[0]", "$random"),
     ],
 )
