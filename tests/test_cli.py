@@ -13,8 +13,9 @@ import pytest
 from command_line import TARGET, Compiled, alwann_c, only_json
 from tiny import Case
 
+from alwann_c.cli.arguments import FORMATS
 from alwann_c.plan import load_plan
-from alwann_c.targets import builtin_target_names, load_builtin_library
+from alwann_c.targets import builtin_target_names, load_builtin_library, target_schema
 
 NAMES = ["mul8u_exact", "mul8u_p64", "mul8u_p50"]
 
@@ -27,6 +28,29 @@ def test_progress_counts_what_is_left_of_the_job(compiled: Compiled) -> None:
     tested = [line for line in lines if line.startswith("testing ")]
     assert len(tested) == len(compiled.data["front"])
     assert "left)" not in tested[-1]
+
+
+def test_schemas_are_those_of_the_files(compiled: Compiled) -> None:
+    assert only_json(alwann_c("schema", "--json"))["formats"] == list(FORMATS)
+    for name in FORMATS:
+        schema = json.loads(alwann_c("schema", name).out)
+        assert schema["$schema"].startswith("https://json-schema.org/")
+        path = compiled.folder / f"{name}.json"
+        if name in ("plan", "manifest", "front", "operands"):
+            keys = set(json.loads(path.read_text(encoding="utf-8")))
+            assert set(schema["required"]) <= keys
+            assert keys - set(schema["properties"]) <= {"content_sha256"} or name == "operands"
+        else:
+            assert "name" in schema["properties"] or "file" in schema["properties"]
+    assert only_json(alwann_c("schema", "target", "--json")) == target_schema()
+    done = alwann_c("schema", "plam")
+    assert done.code == 2
+    assert "did you mean 'plan'?" in done.err
+
+
+def test_run_says_that_it_executes_code() -> None:
+    shown = " ".join(alwann_c("run", "--help").out.split())
+    assert "loading it runs its code" in shown
 
 
 def test_compile_json(compiled: Compiled) -> None:

@@ -27,6 +27,7 @@ from alwann_c.errors import InputError
 from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
 from alwann_c.progress import Agenda, Ahead, Progress, Remaining, duration, followed_by
+from alwann_c.schemas import SCHEMAS
 from alwann_c.search.methods import MethodName
 from alwann_c.search_job import ThirdName
 from alwann_c.targets import load_target
@@ -69,6 +70,7 @@ def test_the_choices_are_those_there_are() -> None:
     assert get_args(Estimator) == RANGES
     assert get_args(MethodName) == arguments.METHODS
     assert get_args(ThirdName) == arguments.THIRD
+    assert tuple(SCHEMAS) == arguments.FORMATS
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ import docs_commands
 import docs_schemas
 import pytest
 from command_line import Compiled, alwann_c
-from schemas import SCHEMAS
 from tiny import Case, write_data
 
 import alwann_c as ax
@@ -29,6 +28,7 @@ from alwann_c import search_job
 from alwann_c.cli import jobs
 from alwann_c.cli.arguments import build_parser
 from alwann_c.compensation import Effort
+from alwann_c.schemas import SCHEMAS
 from alwann_c.search_job import SearchOptions
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,28 @@ def test_what_is_stored_is_not_fitted_again(
         counts.append(len(fitted))
     assert plans[0] == plans[1]
     assert 0 < counts[0] == counts[1] < counts[2]
+
+
+def test_progress_tells_the_best_plan_so_far(small: Case) -> None:
+    told: list[str] = []
+    found = search(
+        small.quantized,
+        make_target(),
+        load_dataset(small.search.path),
+        library=LIBRARY,
+        options=replace(OPTIONS, max_drop=0.3),
+        say=told.append,
+    )
+    best: dict[str, list[float]] = {}
+    for line in told:
+        said = re.search(r"^(\w+).* best saves (\d+\.\d)% within 30\.0%$", line)
+        if said is not None:
+            best.setdefault(said[1], []).append(float(said[2]))
+    assert list(best) == ["generation", "fitting", "refining"]
+    assert all(saved == sorted(saved) for saved in best.values())
+    assert found.best.bound <= 0.3
+    assert best["refining"][-1] == pytest.approx(100 - 100 * found.best.relative_energy, abs=0.051)
+    assert best["refining"][-1] > 0
 
 
 def test_search_where_nothing_is_good_enough(small: Case) -> None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from schemas import SCHEMAS
+from alwann_c.schemas import SCHEMAS
 
 Node = dict[str, Any]
 

@@ -24,6 +24,9 @@ METHODS = ("nsga2", "exhaustive", "greedy", "random")
 THIRD = ("area", "latency")
 """Of the search, here for the same reason."""
 
+FORMATS = ("dataset", "library", "target", "plan", "manifest", "front", "operands")
+"""The names of `schemas.SCHEMAS`, here for the same reason."""
+
 PICTURES = ("svg", "png", "pdf")
 
 
@@ -62,10 +65,12 @@ def build_parser() -> Parser:
     _inspect(commands.add("inspect", "layers, shapes, MACs, approximable or why not"))
     _compile(commands.add("compile", "model in; front, plan and deployed module out"))
     _evaluate(commands.add("evaluate", "accuracy of a uniform multiplier or of a plan"))
-    _run(commands.add("run", "runs a deployed module; needs neither model nor search"))
+    _run(commands.add("run", "runs a deployed module, executing its code; needs no model"))
     _export_rtl(commands.add("export-rtl", "arrays, golden vectors and SystemVerilog of a plan"))
     _multipliers(commands.add("multipliers", "multiplier libraries", group=True))
     _targets(commands.add("targets", "target descriptions", group=True))
+    schema = commands.add("schema", "the JSON Schema of a file format; without a name, the names")
+    schema.add_argument("name", nargs="?", choices=FORMATS, metavar="NAME", help=", ".join(FORMATS))
     report = commands.add("report", "rebuilds report.html of a compile output folder")
     report.add_argument("folder", metavar="DIR", help="the folder `compile` wrote")
     _plot(commands.add("plot", "the pictures of the report as files, for papers and slides"))
@@ -279,7 +284,11 @@ def _quantization(command: Parser) -> None:
 
 
 def _run(command: Parser) -> None:
-    command.add_argument("module", metavar="MODULE", help="module.so or its folder")
+    command.add_argument(
+        "module",
+        metavar="MODULE",
+        help="module.so or its folder; loading it runs its code: take it only from whom you trust",
+    )
     _data(command, "--data", "images to run on")
     command.add_argument("-o", "--output", metavar="FILE.npy", help="write the outputs")
     command.add_argument("--self-test", action="store_true", help="compare with recorded outputs")

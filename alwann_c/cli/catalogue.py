@@ -1,4 +1,4 @@
-"""`targets`: descriptions to choose from."""
+"""`targets` and `schema`: descriptions to choose from, and the form of every file."""
 
 from __future__ import annotations
 
@@ -38,4 +38,16 @@ def targets(arguments: Any, console: Console) -> int:
     data = target.model_dump(mode="json", by_alias=True, exclude_none=True)
     source = target_path(arguments.target).read_text(encoding="utf-8")
     console.result(data, source.rstrip("\n").splitlines())
+    return 0
+
+
+def schema(arguments: Any, console: Console) -> int:
+    """`schema [NAME]`."""
+    from alwann_c.schemas import SCHEMAS, schema_of
+
+    if arguments.name is None:
+        console.result({"formats": list(SCHEMAS)}, list(SCHEMAS))
+        return 0
+    found = schema_of(arguments.name)
+    console.result(found, [json.dumps(found, indent=2)])
     return 0

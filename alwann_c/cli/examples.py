@@ -133,6 +133,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "targets schema": [
         ("For completion in an editor:", "alwann-c targets schema > target.schema.json"),
     ],
+    "schema": [
+        ("For an editor or a validator:", "alwann-c schema plan > plan.schema.json"),
+        ("Which there are:", "alwann-c schema"),
+    ],
     "report": [("After an update of alwann-c:", "alwann-c report out")],
     "plot": [
         ("Every picture of the report as SVG:", "alwann-c plot out"),

@@ -40,6 +40,7 @@ def _commands() -> dict[str, Callable[[Any, Console], int]]:
         "plot": pictures.plot,
         "multipliers": multipliers.multipliers,
         "targets": catalogue.targets,
+        "schema": catalogue.schema,
         "completion": completion.completion,
     }
 

@@ -43,7 +43,7 @@ PAPER = Theme(
     int8="#a4467e",
     limit="#6b7280",
     seen="#8d96a3",
-    exact="#9aa1ab",
+    exact="#5f6670",
     units=("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442"),
 )
 """For files: fixed colours on white."""

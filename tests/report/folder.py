@@ -83,10 +83,17 @@ def _plan(front: dict[str, Any]) -> dict[str, Any]:
         time = {"cycles": layer["macs"] // 200, "utilisation": 0.78}
         energies.append({**own, **placed, **parts, **time})
     dense = {"name": "dense", "kind": "dense", "macs": 640, "unit": None, "multiplier": "exact"}
-    sums = {"layers": 1, "macs": 9, "busy": 0.3, "multiplication_pj": 1e5, "total_pj": 2e5}
     total = sum(layer["total_pj"] for layer in energies)
+    cycles = sum(layer["cycles"] for layer in energies)
+    sums = []
+    for unit in units:
+        own = [layer for layer in energies if layer["unit"] == unit["name"]]
+        keys = ("macs", "multiplication_pj", "total_pj")
+        added = {key: sum(layer[key] for layer in own) for key in keys}
+        busy = sum(layer["cycles"] for layer in own) / max(cycles, 1)
+        sums.append({**unit, "layers": len(own), "busy": busy, **added})
     energy = {"relative_energy": 0.5, "total_pj": total, "relative_total": 0.93}
-    energy.update(layers=energies, units=[{**unit, **sums} for unit in units])
+    energy.update(layers=energies, units=sums)
     return {
         "version": 1,
         "units": units,

@@ -94,6 +94,30 @@ def test_sections_come_in_order_and_hold_the_figures(folder: Path) -> None:
     assert "different runs" in render_report(folder)
 
 
+def _cells(page: str, caption: str) -> list[list[str]]:
+    """The text of a table's cells, row by row, the heading first."""
+    body = page.split(f">{caption}<")[1].split("</table>")[0]
+    return [
+        [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
+        for row in re.findall(r"<tr>.*?</tr>", body)
+    ]
+
+
+def test_every_unit_stands_beside_its_own_energy(folder: Path) -> None:
+    heading, *rows = _cells(render_report(folder), "Per unit and image")
+    told = [dict(zip(heading, row, strict=True)) for row in rows]
+    energy = json.loads((folder / "plan.json").read_text())["energy"]
+    assert [row["Unit"] for row in told] == ["tile0", "tile1", "tile2"]
+    assert {len({unit[key] for unit in energy["units"]}) for key in ("macs", "total_pj")} == {3}
+    for row, unit in zip(told, energy["units"], strict=True):
+        own = [layer for layer in energy["layers"] if layer["unit"] == row["Unit"]]
+        assert row["Multiplier"] == unit["multiplier"]
+        assert row["Layers"] == str(len(own))
+        assert row["Busy"] == f"{100 * unit['busy']:.0f} %"
+        for column, key in (("Mult., µJ", "multiplication_pj"), ("Total, µJ", "total_pj")):
+            assert row[column] == f"{sum(layer[key] for layer in own) / 1e6:.2f}", column
+
+
 def test_everything_that_repeats_the_run_is_named(folder: Path) -> None:
     text = _Page(render_report(folder)).text
     repeat = text[text.index("To repeat it") :]
