@@ -9,6 +9,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from alwann_c.frontend.integers import code_of
 from alwann_c.frontend.onnx_batch import BATCH
 from alwann_c.frontend.onnx_resize import Importer, resize, upsample
 from alwann_c.ir import ops
@@ -19,30 +20,18 @@ from alwann_c.passes.layers import constant
 Converter = Callable[[Importer, list[Any], dict[str, Any]], Any]
 
 
-def _code(inputs: list[Any]) -> tuple[float, int, bool]:
-    """Scale, zero point and signedness of an activation's code."""
-    scale = constant(inputs[1])
-    zero = np.zeros(1, np.uint8) if len(inputs) < 3 or inputs[2] is None else constant(inputs[2])
+def _code(inputs: list[Any]) -> Quantization:
+    """The unsigned code of a QuantizeLinear or DequantizeLinear."""
+    if len(inputs) < 3 or inputs[2] is None:  # `onnx_qdq` adds it where it knows the codes' type
+        raise ValueError("codes of unknown type; give it a zero point")
+    scale, zero = constant(inputs[1]), constant(inputs[2])
     if scale is None or zero is None:
         raise ValueError("its scale or zero point is not constant; quantize statically")
-    if scale.size != 1:
-        raise ValueError("activations quantized per channel; quantize them per tensor")
-    if zero.dtype not in (np.uint8, np.int8):
-        raise ValueError(f"codes of type {zero.dtype}; quantize to 8 bits")
-    return float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype == np.int8
-
-
-def unsigned_code(inputs: list[Any]) -> Quantization:
-    """The code of a QuantizeLinear or DequantizeLinear; int8 codes are moved up by 128, which
-    changes no value."""
-    scale, zero, signed = _code(inputs)
-    if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale {scale}; it must be above zero")
-    return Quantization(scale, zero + 128 if signed else zero)
+    return code_of(scale, zero, str(zero.dtype))
 
 
 def _quantize(importer: Importer, inputs: list[Any], _attrs: dict[str, Any]) -> Any:
-    return ops.quantize(importer.bb.normalize(inputs[0]), unsigned_code(inputs))
+    return ops.quantize(importer.bb.normalize(inputs[0]), _code(inputs))
 
 
 def _dequantize(importer: Importer, inputs: list[Any], _attrs: dict[str, Any]) -> Any:
@@ -50,7 +39,7 @@ def _dequantize(importer: Importer, inputs: list[Any], _attrs: dict[str, Any]) -
     value = importer.bb.lookup_binding(codes) if isinstance(codes, relax.Var) else codes
     if value is None or op_name(value) != ops.QUANTIZE:
         raise ValueError("codes that no QuantizeLinear made; quantize in QDQ format")
-    return ops.dequantize(codes, unsigned_code(inputs))
+    return ops.dequantize(codes, _code(inputs))
 
 
 def _gather(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
