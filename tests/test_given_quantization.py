@@ -55,7 +55,7 @@ def fold_batch_norm(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def quantized_file(
-    folder: Path, proto: onnx.ModelProto, form: str, kind: str, per_channel: bool
+    folder: Path, proto: onnx.ModelProto, form: str, kind: str, per_channel: bool, **extra: Any
 ) -> Path:
     fold_batch_norm(proto, folder / "float.onnx")
     logging.disable(logging.WARNING)
@@ -69,7 +69,7 @@ def quantized_file(
         weight_type=weight,
         per_channel=per_channel,
         reduce_range=True,  # ONNX Runtime's kernels saturate on 8-bit weights without VNNI
-        extra_options={"ActivationSymmetric": kind == "s8s8"},
+        extra_options={"ActivationSymmetric": kind == "s8s8", **extra},
     )
     logging.disable(logging.NOTSET)
     return folder / "net.onnx"
@@ -163,6 +163,33 @@ def test_whole_network(form: str, signed: bool, tmp_path: Path) -> None:
         np.testing.assert_array_equal(quantized.network.run(images), got)
     with pytest.raises(InputError, match="without calibration images; give some"):
         _ = quantized.calibration
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+def test_weights_stored_as_a_pair_of_operators(per_channel: bool, tmp_path: Path) -> None:
+    """AddQDQPairToWeight, and what is exported after training with simulated quantization: the
+    float weight goes through QuantizeLinear and DequantizeLinear. The codes are the same."""
+    folded = []
+    for pair in (False, True):
+        folder = tmp_path / str(pair)
+        folder.mkdir()
+        kind = {"AddQDQPairToWeight": pair}
+        path = quantized_file(folder, small_net(), "QDQ", "u8s8", per_channel, **kind)
+        makers = {n.output[0]: n for n in onnx.load(str(path)).graph.node}
+        weights = [n.input[1] for n in makers.values() if n.op_type == "Conv"]
+        made = [makers[makers[name].input[0]].op_type for name in weights] if pair else []
+        assert made == ["QuantizeLinear"] * len(made)
+        folded.append(quantize(load(path)))
+    assert made
+    stored, computed = folded
+    assert list(computed.layers) == list(stored.layers)
+    assert not computed.refusals
+    for name, layer in computed.layers.items():
+        np.testing.assert_array_equal(layer.weight, stored.layers[name].weight)
+        np.testing.assert_array_equal(layer.bias, stored.layers[name].bias)
+        np.testing.assert_array_equal(
+            layer.weight_zero_point, stored.layers[name].weight_zero_point
+        )
 
 
 def test_layers_the_file_keeps_in_float(tmp_path: Path) -> None:
