@@ -176,7 +176,7 @@ class _Converter:
                 return self.value(Field(Local(head), index))
             if expr.name not in self.values:
                 raise InputError(f"{self.program.label}: '%{expr.name}' is read before it is made")
-            return self.values[expr.name]
+            return self.context.read(self.values[expr.name])
         if isinstance(expr, Literal):
             return Constant(expr.value)
         if isinstance(expr, Meta):

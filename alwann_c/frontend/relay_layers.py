@@ -65,7 +65,7 @@ def _padding(attrs: Attributes) -> list[int]:
 def conv2d(context: Context, args: list[Any], attrs: Attributes) -> Value:
     """`nn.conv2d` with a constant weight."""
     if isinstance(args[1], Constant):
-        return _conv2d(context, context.real(args[0]), args[1], attrs)
+        return _conv2d(context, context.floating(args[0]), args[1], attrs)
     raise ValueError("its weight is not constant; bind the parameters")
 
 
@@ -77,7 +77,7 @@ def conv2d_transpose(context: Context, args: list[Any], attrs: Attributes) -> Va
     weight = relax.const(array(args[1], "weight").astype(np.float32))
     return context.emit(
         relax.op.nn.conv2d_transpose(
-            context.real(args[0]),
+            context.floating(args[0]),
             weight,
             strides=pair(attrs.get("strides", [1, 1])),
             padding=_padding(attrs),
@@ -91,7 +91,7 @@ def conv2d_transpose(context: Context, args: list[Any], attrs: Attributes) -> Va
 def dense(context: Context, args: list[Any], _attrs: Attributes) -> Value:
     """`nn.dense`: weight [units, features]."""
     weight = array(args[1], "weight").astype(np.float32)
-    product = relax.op.matmul(context.real(args[0]), relax.const(weight.T.copy()))
+    product = relax.op.matmul(context.floating(args[0]), relax.const(weight.T.copy()))
     return context.graph.layer(_name(args[1], "dense", context), product)
 
 
@@ -103,7 +103,7 @@ def matmul(context: Context, args: list[Any], attrs: Attributes) -> Value:
             values = value.value.astype(np.float32)
             sides.append(relax.const(values.swapaxes(-1, -2).copy() if attrs.get(key) else values))
             continue
-        real = context.real(value)
+        real = context.floating(value)
         axes = [*range(len(real.ty.shape) - 2), len(real.ty.shape) - 1, len(real.ty.shape) - 2]
         turned = relax.op.permute_dims(real, axes)
         sides.append(context.emit(turned) if attrs.get(key) else real)
@@ -167,4 +167,4 @@ def bias_add(context: Context, args: list[Any], attrs: Attributes) -> Value:
         added = relax.op.add(data.real, relax.const(spread(values, rank, axis)))
         return Integer(context.emit(added), data.scale, 0, data.dtype, data.axis)
     shaped = spread(bias.astype(np.float32), rank, axis)
-    return context.emit(relax.op.add(context.real(data), relax.const(shaped)))
+    return context.emit(relax.op.add(context.floating(data), relax.const(shaped)))
