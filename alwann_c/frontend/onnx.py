@@ -23,6 +23,7 @@ from alwann_c.frontend.names import layer_stem
 from alwann_c.frontend.onnx_batch import BatchError, settle, settle_symbolic, with_batch
 from alwann_c.frontend.onnx_file import MAX_ELEMENTS, opset_of, read_onnx, where_is
 from alwann_c.frontend.onnx_fold import Folded, WeightCode, attributes
+from alwann_c.frontend.onnx_half import in_float32
 from alwann_c.frontend.onnx_import import KNOWN_OPERATORS, to_relax
 from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
 from alwann_c.ir.rewrite import bindings
@@ -270,6 +271,7 @@ def import_proto(
 def _import_proto(label: str, model: onnx.ModelProto, options: ImportOptions) -> tvm.IRModule:
     if model.functions:
         model = inliner.inline_local_functions(model)
+    model = in_float32(model)
     _check_operators(label, model)
     model = uniform_quantization(label, _single_ends(label, model, options))
     tensor = model.graph.input[0].type.tensor_type
