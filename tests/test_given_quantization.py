@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from command_line import alwann_c, only_json
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -21,6 +21,7 @@ from onnxruntime.quantization import (
 )
 from tiny import Case, Net, images_for, residual_net, run_onnx, small_net
 
+from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.ir import ops, reference
 from alwann_c.ir.interpret import interpret
@@ -215,6 +216,30 @@ def test_layers_the_file_keeps_in_float(tmp_path: Path) -> None:
 def test_a_float_model_needs_calibration(small: Case) -> None:
     with pytest.raises(InputError, match="a float model needs calibration images"):
         quantize(small.model)
+
+
+def test_weights_alone_in_8_bits_are_a_float_network(small: Case, tmp_path: Path) -> None:
+    """Its activations have no codes: it is calibrated like any other."""
+    proto = small_net()
+    graph = proto.graph
+    for tensor in list(graph.initializer):
+        if not tensor.name.endswith(".weight"):
+            continue
+        weight = numpy_helper.to_array(tensor)
+        scale = np.float32(np.abs(weight).max() / 127)
+        codes = np.rint(weight / scale).astype(np.int8)
+        graph.initializer.remove(tensor)
+        parts = {f"{tensor.name}.codes": codes, f"{tensor.name}.scale": np.asarray(scale)}
+        graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in parts.items())
+        graph.node.insert(0, helper.make_node("DequantizeLinear", [*parts], [tensor.name]))
+    onnx.save(proto, str(tmp_path / "net.onnx"))
+    model = load(tmp_path / "net.onnx")
+    assert len(model.layers) == 3
+    assert not model.is_quantized
+    images = images_for(False, 3, seed=2)
+    expected = run_onnx(tmp_path / "net.onnx", images)
+    np.testing.assert_allclose(interpret(model.module, images), expected, rtol=1e-4, atol=1e-5)
+    assert len(quantize(model, load_dataset(small.search.path), images=20).layers) == 3
 
 
 def test_dynamic_quantization_is_refused(tmp_path: Path) -> None:

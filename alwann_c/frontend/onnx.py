@@ -228,7 +228,7 @@ def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModul
     main = module.get_global_var("main")
     function = module[main].with_attr(LAYER_NAMES, names)
     codes = _weight_codes(graph, names, folded)
-    if codes:
+    if codes and any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
         function = function.with_attr(WEIGHT_CODES, codes)
     module.update_func(main, function)
     return module
