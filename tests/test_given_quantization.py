@@ -218,6 +218,49 @@ def test_a_float_model_needs_calibration(small: Case) -> None:
         quantize(small.model)
 
 
+def reshaping_net() -> onnx.ModelProto:
+    """A Pad and a Resize between convolutions, which ONNX Runtime leaves on codes."""
+    net = Net(4)
+    x = net.conv("c1", "image", (3, 6), bias=True)
+    widths = net.constant("pads", np.array([0, 0, 1, 2, 0, 0, 2, 1], np.int64))
+    fill = net.constant("fill", np.array(0.4, np.float32))
+    x = net.conv("c2", net.node("Pad", [x, widths, fill]), (6, 6), bias=True)
+    factors = net.constant("factors", np.array([1, 1, 2, 2], np.float32))
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    x = net.node("Resize", [x, "", factors], mode="nearest", **how)
+    x = net.conv("c3", x, (6, 4), bias=True)
+    return net.model(net.node("Flatten", [net.node("GlobalAveragePool", [x])]))
+
+
+@pytest.mark.parametrize("kind", ["u8u8", "s8s8"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_pad_and_resize_on_codes(form: str, kind: str, tmp_path: Path) -> None:
+    path = quantized_file(tmp_path, reshaping_net(), form, kind, False)
+    made = {o: n.op_type for n in onnx.load(str(path)).graph.node for o in n.output}
+    before = {n.op_type: made.get(n.input[0]) for n in onnx.load(str(path)).graph.node}
+    assert form == "QDQ" or (before["Pad"], before["Resize"]) == ("QLinearConv", "QLinearConv")
+    quantized = quantize(load(path))
+    assert list(quantized.layers) == ["c1", "c2", "c3"]
+    images = images_for(False, 6, seed=23)
+    expected = run_onnx(path, images)
+    step = np.ptp(expected) / 100
+    assert np.abs(interpret(quantized.module, images) - expected).max() <= 2 * step
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+def test_a_pad_without_a_value_fills_with_the_code_0(kind: type, tmp_path: Path) -> None:
+    def codes(net: Net) -> str:
+        names = [net.constant("s", np.float32(0.03)), net.constant("z", np.array(100, kind))]
+        widths = net.constant("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        padded = net.node("Pad", [net.node("QuantizeLinear", ["image", *names]), widths])
+        return net.node("DequantizeLinear", [padded, *names])
+
+    path = pooled(tmp_path, codes)
+    images = images_for(False, 3, seed=5)
+    got = interpret(load(path).module, images)
+    np.testing.assert_allclose(got, run_onnx(path, images), atol=1e-5)
+
+
 def test_weights_alone_in_8_bits_are_a_float_network(small: Case, tmp_path: Path) -> None:
     """Its activations have no codes: it is calibrated like any other."""
     proto = small_net()

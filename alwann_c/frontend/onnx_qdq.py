@@ -25,7 +25,9 @@ from alwann_c.frontend.onnx_fold import attributes
 _MOVING = {
     "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather",
     "Identity", "Split", "Expand", "Concat", "Dropout", "DepthToSpace", "SpaceToDepth",
+    "Pad", "Resize", "Upsample",
 }  # fmt: skip
+_NEAREST = (b"nearest", None)
 _BYTES = (TensorProto.UINT8, TensorProto.INT8)
 _DYNAMIC = ("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulInteger16")
 Scale = tuple[str, str]
@@ -152,6 +154,9 @@ class _Rewriter:
         """Whether the node only moves codes; then it is wrapped."""
         if node.op_type not in _MOVING or not node.input or node.input[0] not in self.codes:
             return False
+        mode = attributes(node).get("mode")
+        if node.op_type in ("Resize", "Upsample") and mode not in _NEAREST:
+            return False
         scale = self.codes[node.input[0]]
         outputs = [self.fresh(output) for output in node.output]
         wrapped = onnx.NodeProto()
@@ -161,12 +166,23 @@ class _Rewriter:
             if node.input[i] not in self.codes:
                 return False
             wrapped.input[i] = self.dequantized(node.input[i], self.codes[node.input[i]])
+        if node.op_type == "Pad" and mode in (b"constant", None):
+            self.fill(wrapped, scale, self.type_of(node.input[0]))
         del wrapped.output[:]
         wrapped.output.extend(outputs)
         self.nodes.append(wrapped)
         for value, output in zip(outputs, node.output, strict=True):
             self.quantized(value, scale, output, self.type_of(node.input[0]))
         return True
+
+    def fill(self, pad: onnx.NodeProto, scale: Scale, kind: int) -> None:
+        """Turns the code that a Pad fills with, 0 where it names none, into its real value."""
+        code = pad.input[2] if len(pad.input) > 2 else ""
+        if not code:
+            code = self.constant("fill", np.zeros((), helper.tensor_dtype_to_np_dtype(kind)))
+        inputs = [*pad.input[:2], self.dequantized(code, scale), *pad.input[3:]]
+        del pad.input[:]
+        pad.input.extend(inputs)
 
     def store(self, node: onnx.NodeProto) -> None:
         """A QuantizeLinear of the file. What it makes of a constant is folded, not moved."""
