@@ -243,6 +243,21 @@ def test_other_refusals(tmp_path: Path) -> None:
         load(path, params=_wrong_params(tmp_path))
 
 
+def test_fixed_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "p.relay"
+    kinds = "%x: Tensor[(1, 4, 6, 6), float32], %gain: Tensor[(4, 1, 1), float32]"
+    path.write_text(f'#[version = "0.0.5"]\ndef @main({kinds}) {{\nmultiply(%x, %gain)\n}}\n')
+    gain = np.array([1.5, -1, 2, 0]).reshape(4, 1, 1)
+    got = FloatNetwork(import_relay(path, ImportOptions(fixed={"gain": gain})).module).run(IMAGE)
+    np.testing.assert_allclose(got, IMAGE * gain, rtol=1e-6)
+    with pytest.raises(InputError, match="no input 'other' to fix; it has: x, gain"):
+        load(path, fixed={"other": gain})
+    with pytest.raises(
+        InputError, match=r"float32 \[4, 1, 1\], the array given is float64 \[1, 1\]"
+    ):
+        load(path, fixed={"gain": gain[0]})
+
+
 def _wrong_params(folder: Path) -> Path:
     """The parameters, two of different shapes by each other's name."""
     content = (FIXTURES / "float.params").read_bytes()

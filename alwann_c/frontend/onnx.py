@@ -12,13 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import tvm
-from onnx import TensorProto, inliner, numpy_helper
+from onnx import TensorProto, helper, inliner, numpy_helper
 from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.fold_limits import FoldError
 from alwann_c.frontend.free_batch import batch_problem
-from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.imported import (
+    Imported,
+    ImportOptions,
+    digest,
+    fixed_value,
+    known_inputs,
+)
 from alwann_c.frontend.names import layer_stem
 from alwann_c.frontend.onnx_batch import BatchError, settle, settle_symbolic, with_batch
 from alwann_c.frontend.onnx_file import MAX_ELEMENTS, opset_of, read_onnx, where_is
@@ -61,11 +67,12 @@ def _single_ends(label: str, model: onnx.ModelProto, options: ImportOptions) -> 
     changed.CopyFrom(model)
     graph = changed.graph
     stored = {tensor.name for tensor in graph.initializer}
-    for name, value in options.fixed.items():
-        if name not in {entry.name for entry in graph.input}:
-            raise InputError(f"{label}: it has no input '{name}' to fix")
-        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        stored.add(name)
+    known_inputs(label, options.fixed, (entry.name for entry in graph.input))
+    for entry in graph.input:
+        if entry.name in options.fixed:
+            value = _fixed(label, entry, options.fixed[entry.name])
+            graph.initializer.append(numpy_helper.from_array(value, entry.name))
+            stored.add(entry.name)
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -82,6 +89,15 @@ def _single_ends(label: str, model: onnx.ModelProto, options: ImportOptions) -> 
     del graph.output[:]
     graph.output.append(outputs[chosen])
     return changed
+
+
+def _fixed(label: str, entry: onnx.ValueInfoProto, value: Any) -> npt.NDArray[Any]:
+    """The value given for an input, in its declared type."""
+    tensor = entry.type.tensor_type
+    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    shape = dims if tensor.HasField("shape") else list(np.shape(value))
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type or TensorProto.STRING)
+    return fixed_value(label, entry.name, value, dtype, shape)
 
 
 def layer_names(model: onnx.ModelProto, origin: Mapping[str, str] | None = None) -> list[str]:

@@ -17,7 +17,13 @@ import numpy.typing as npt
 from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
-from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.imported import (
+    Imported,
+    ImportOptions,
+    digest,
+    fixed_value,
+    known_inputs,
+)
 from alwann_c.frontend.integers import BYTES
 from alwann_c.frontend.onnx_file import MAX_NODES
 from alwann_c.frontend.relax_graph import Graph, build_graph
@@ -105,7 +111,16 @@ def _program(path: Path, options: ImportOptions) -> tuple[_Program, tuple[Path, 
     params = options.params or path.with_suffix(".params")
     arrays = read_params(params) if options.params is not None or params.is_file() else {}
     files = (path, params) if arrays else (path,)
-    given = {name: np.asarray(value) for name, value in options.fixed.items()}
+    known_inputs(str(path), options.fixed, (name for name, _ in main.parameters))
+    kinds = dict(main.parameters)
+    given = {}
+    for name, value in options.fixed.items():
+        kind = kinds[name]
+        given[name] = (
+            np.asarray(value)
+            if kind is None
+            else fixed_value(str(path), name, value, kind.dtype, kind.shape)
+        )
     constants = _constants(path, main, {**arrays, **given})
     inputs = [(name, kind) for name, kind in main.parameters if name not in constants]
     if len(inputs) != 1:

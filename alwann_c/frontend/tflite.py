@@ -18,7 +18,13 @@ import numpy.typing as npt
 from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
-from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.imported import (
+    Imported,
+    ImportOptions,
+    digest,
+    fixed_value,
+    known_inputs,
+)
 from alwann_c.frontend.integers import BYTES, Integer, store
 from alwann_c.frontend.relax_graph import Graph, build_graph
 from alwann_c.frontend.relay_context import Constant, Context, Value
@@ -210,10 +216,12 @@ def _output(label: str, network: Network, name: str | None) -> int:
 def _input(path: Path, network: Network, options: ImportOptions) -> tuple[int, dict[int, Array]]:
     """Number of the image input, and values of the others."""
     names = {network.tensors[number].name: number for number in network.inputs}
-    for name in options.fixed:
-        if name not in names:
-            raise InputError(f"{path}: it has no input '{name}' to fix")
-    fixed = {names[name]: np.asarray(value) for name, value in options.fixed.items()}
+    known_inputs(str(path), options.fixed, names)
+    fixed = {}
+    for name, value in options.fixed.items():
+        tensor = network.tensors[names[name]]
+        shape = [extent or None for extent in tensor.shape]
+        fixed[names[name]] = fixed_value(str(path), name, value, tensor.dtype, shape)
     left = [number for number in network.inputs if number not in fixed]
     if len(left) != 1:
         listed = ", ".join(network.tensors[number].name for number in left) or "none"
