@@ -167,12 +167,26 @@ def two_inputs() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def integer_input() -> onnx.ModelProto:
+def integer_input(through: str = "") -> onnx.ModelProto:
     entry = helper.make_tensor_value_info("a", TensorProto.UINT8, ["N", 4])
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
-    node = helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT)
-    graph = helper.make_graph([node], "g", [entry], [output])
+    nodes = [helper.make_node(through, ["a"], ["b"])] if through else []
+    source = "b" if through else "a"
+    nodes.append(helper.make_node("Cast", [source], ["y"], to=TensorProto.FLOAT))
+    graph = helper.make_graph(nodes, "g", [entry], [output])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def constant_output() -> onnx.ModelProto:
+    net = Net()
+    return net.model(net.node("Add", [net.constant("c", np.ones((1, 4), np.float32)), "c"]))
+
+
+def antialiased() -> onnx.ModelProto:
+    net = Net()
+    factors = net.constant("factors", np.array([1, 1, 0.5, 0.5], np.float32))
+    x = net.node("Resize", ["image", "", factors], mode="linear", antialias=1)
+    return net.model(net.node("Flatten", [x]), classes=48, opset=18)
 
 
 def infinite_weight() -> onnx.ModelProto:
@@ -191,15 +205,27 @@ def image_output() -> onnx.ModelProto:
     ("proto", "message"),
     [
         (two_inputs(), "exactly one input is supported; it has: a, b"),
-        (integer_input(), "input 'a' is UINT8; FLOAT is expected"),
-        (infinite_weight(), "weight 'c.weight' holds NaN or infinity"),
+        (
+            integer_input(through="Identity"),
+            "input 'a' is UINT8; FLOAT is expected, or integers that",
+        ),
+        (infinite_weight(), "weight 'c.weight' holds NaN or infinity; export the network"),
+        (constant_output(), "does not depend on its input; name another output .*--model-output"),
+        (antialiased(), r"Resize of node 'resize_0' .* taken: antialias; export without it$"),
         (onnx.ModelProto(), "not an ONNX model, or one without operators"),
     ],
-    ids=["two inputs", "uint8 input", "infinite weight", "empty"],
+    ids=["two inputs", "uint8 input", "infinite weight", "constant output", "own remedy", "empty"],
 )
 def test_refuses(tmp_path: Path, proto: onnx.ModelProto, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(saved(tmp_path, proto))
+
+
+def test_integers_that_are_cast_at_once_are_an_input(tmp_path: Path) -> None:
+    """Pixels as uint8; images are given as float32 of the same values."""
+    model = load(saved(tmp_path, integer_input()))
+    pixels = np.array([[0, 1, 128, 255]], np.float32)
+    np.testing.assert_array_equal(FloatNetwork(model.module).run(pixels), pixels)
 
 
 def test_an_output_that_is_no_class_vector_has_no_accuracy(small: Case, tmp_path: Path) -> None:

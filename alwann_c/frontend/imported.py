@@ -14,6 +14,10 @@ import tvm
 
 from alwann_c.errors import InputError
 
+CONSTANT_OUTPUT = (
+    "its output does not depend on its input; name another output (output=, --model-output)"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class ImportOptions:

@@ -19,6 +19,7 @@ from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.fold_limits import FoldError
 from alwann_c.frontend.free_batch import batch_problem
 from alwann_c.frontend.imported import (
+    CONSTANT_OUTPUT,
     Imported,
     ImportOptions,
     digest,
@@ -32,12 +33,15 @@ from alwann_c.frontend.onnx_fold import Folded, WeightCode, attributes
 from alwann_c.frontend.onnx_half import in_float32
 from alwann_c.frontend.onnx_import import KNOWN_OPERATORS, to_relax
 from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
+from alwann_c.ir.ops import op_name
 from alwann_c.ir.rewrite import bindings
 from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
 MAX_CONSTANT_NODES = 500
 _LAYER_RANK = {"Conv": 4, "Gemm": 2, "MatMul": 2}
+_NO_NUMBER = "holds NaN or infinity; export the network from a checkpoint whose training converged"
 _CONTROL = {"If": "a branch", "Loop": "a loop", "Scan": "a loop", "SequenceMap": "a loop"}
+_INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
@@ -150,6 +154,23 @@ def _per_channel(code: WeightCode, channels: int) -> list[npt.NDArray[Any]]:
     ]
 
 
+def _check_input(label: str, model: onnx.ModelProto) -> None:
+    """The input is float32, or made so: integers that are cast to it at once."""
+    value = model.graph.input[0]
+    tensor = value.type.tensor_type
+    if tensor.elem_type == TensorProto.FLOAT:
+        return
+    readers = [node for node in model.graph.node if value.name in node.input]
+    cast = all(n.op_type == "Cast" and attributes(n)["to"] == TensorProto.FLOAT for n in readers)
+    if not cast or tensor.elem_type not in _INTEGERS:
+        kind = TensorProto.DataType.Name(tensor.elem_type)
+        raise UnsupportedError(
+            f"{label}: input '{value.name}' is {kind}; FLOAT is expected, or integers that a Cast to "
+            "FLOAT reads: export it so"
+        )
+    tensor.elem_type = TensorProto.FLOAT
+
+
 def _with_input(label: str, model: onnx.ModelProto, options: ImportOptions) -> onnx.ModelProto:
     """The model for a batch of 1, its other extents fixed."""
     changed = onnx.ModelProto()
@@ -184,20 +205,20 @@ def _with_input(label: str, model: onnx.ModelProto, options: ImportOptions) -> o
 
 def _check_sizes(label: str, mod: tvm.IRModule) -> None:
     """Every tensor of one image fits."""
-    for var, _ in bindings(mod):
+    for var, value in bindings(mod):
         shape = var.ty.shape if isinstance(var.ty, relax.TensorType) else None
         elements = 1
         if shape is not None and not isinstance(shape, relax.ShapeExpr):
             raise UnsupportedError(
-                f"{label}: a tensor whose number of elements only values tell; export the model "
-                "for fixed shapes"
+                f"{label}: {op_name(value)} makes a tensor whose number of elements only values "
+                "tell; export the model for fixed shapes"
             )
         for extent in list(shape) if shape is not None else []:
             elements *= int(extent) if isinstance(extent, tvm.tirx.IntImm) else 1
         if elements > MAX_ELEMENTS:
             raise InputError(
-                f"{label}: a tensor of {elements} elements for one image; at most {MAX_ELEMENTS} "
-                "are taken"
+                f"{label}: {op_name(value)} makes a tensor of {elements} elements for one image; at "
+                f"most {MAX_ELEMENTS} are taken: export the model for smaller images"
             )
 
 
@@ -207,11 +228,11 @@ def _check_values(label: str, model: onnx.ModelProto) -> None:
         if values.dtype.kind != "f" or values.ndim == 0:
             continue
         if np.isnan(values).any() or (values.ndim > 1 and np.isposinf(values).any()):
-            raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
+            raise InputError(f"{label}: weight '{tensor.name}' {_NO_NUMBER}")
     weights = {node.input[1] for node in _layers(model)}
     for tensor in model.graph.initializer:
         if tensor.name in weights and not np.isfinite(numpy_helper.to_array(tensor)).all():
-            raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
+            raise InputError(f"{label}: weight '{tensor.name}' {_NO_NUMBER}")
 
 
 def _check_constant_work(label: str, model: onnx.ModelProto) -> None:
@@ -235,7 +256,7 @@ def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModul
     """Relax module of a settled graph."""
     graph, folded = settled
     if not graph.graph.node:
-        raise UnsupportedError(f"{label}: its output does not depend on its input")
+        raise UnsupportedError(f"{label}: {CONSTANT_OUTPUT}")
     _check_values(label, graph)
     _check_constant_work(label, graph)
     names = layer_names(graph, folded.origin)
@@ -290,26 +311,25 @@ def _import_proto(label: str, model: onnx.ModelProto, options: ImportOptions) ->
     model = in_float32(model)
     _check_operators(label, model)
     model = uniform_quantization(label, _single_ends(label, model, options))
-    tensor = model.graph.input[0].type.tensor_type
-    if tensor.elem_type != TensorProto.FLOAT:
-        kind, name = TensorProto.DataType.Name(tensor.elem_type), model.graph.input[0].name
-        raise UnsupportedError(f"{label}: input '{name}' is {kind}; FLOAT is expected")
-    dims = tensor.shape.dim
+    _check_input(label, model)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
     fixed = dims[0].dim_value if len(dims) and dims[0].HasField("dim_value") else 0
     model = _with_input(label, model, options)
+    refusal, mixed = None, ""
     try:
         module = _attempt(label, settle_symbolic(model, free=fixed > 0))
-        problem = batch_problem(module)
-        if problem is None:
+        mixed = batch_problem(module) or ""
+        if not mixed:
             return module
-        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {problem}")
     except BatchError as e:
-        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {e}")
+        mixed = str(e)
     except UnsupportedError as e:
         refusal = e
+    if mixed:
+        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {mixed}")
     if fixed > 1:
         raise UnsupportedError(f"{refusal}; its batch is fixed at {fixed}: export it with batch 1")
     try:
         return _attempt(label, settle(with_batch(model, 1), free=False))
-    except UnsupportedError:
-        raise refusal from None
+    except UnsupportedError as e:
+        raise (e if mixed or refusal is None else refusal) from None

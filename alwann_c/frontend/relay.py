@@ -18,6 +18,7 @@ from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.imported import (
+    CONSTANT_OUTPUT,
     Imported,
     ImportOptions,
     digest,
@@ -26,6 +27,7 @@ from alwann_c.frontend.imported import (
 )
 from alwann_c.frontend.integers import BYTES
 from alwann_c.frontend.onnx_file import MAX_NODES
+from alwann_c.frontend.reasons import reason
 from alwann_c.frontend.relax_graph import Graph, build_graph
 from alwann_c.frontend.relay_arrays import read_metadata, read_params
 from alwann_c.frontend.relay_context import Codes, Constant, Context, Value
@@ -46,8 +48,10 @@ from alwann_c.frontend.relay_text import (
 Array = npt.NDArray[Any]
 MAX_FILE_BYTES = 1 << 30
 _METADATA = "#[metadata]"
-_REMEDY = "apply relay.transform passes that remove it (SimplifyInference, FoldConstant), or the "
-_OTHER = f"{_REMEDY}ONNX of the network"
+_OTHER = (
+    "apply relay.transform passes that remove it (SimplifyInference, FoldConstant), or give the "
+    "ONNX of the network"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,9 +243,7 @@ class _Converter:
         except InputError:
             raise
         except Exception as e:
-            lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-            reason = (lines[-1] if lines else type(e).__name__)[:300]
-            raise UnsupportedError(f"{where} cannot be taken: {reason}; {_OTHER}") from e
+            raise UnsupportedError(f"{where} cannot be taken: {reason(e, _OTHER)}") from e
 
     def run(self, output: int) -> relax.Expr:
         main = self.program.main
@@ -255,10 +257,12 @@ class _Converter:
         result = self.value(main.result)
         if isinstance(result, list):
             if output >= len(result):
-                raise InputError(f"{self.program.label}: it has no output {output}")
+                raise InputError(
+                    f"{self.program.label}: it has no output {output}; it has 0 to {len(result) - 1}"
+                )
             result = result[output]
         if isinstance(result, Constant):
-            raise UnsupportedError(f"{self.program.label}: its output does not depend on its input")
+            raise UnsupportedError(f"{self.program.label}: {CONSTANT_OUTPUT}")
         return self.context.real(result)
 
 

@@ -19,6 +19,7 @@ from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.imported import (
+    CONSTANT_OUTPUT,
     Imported,
     ImportOptions,
     digest,
@@ -26,6 +27,7 @@ from alwann_c.frontend.imported import (
     known_inputs,
 )
 from alwann_c.frontend.integers import BYTES, Integer, store
+from alwann_c.frontend.reasons import reason
 from alwann_c.frontend.relax_graph import Graph, build_graph
 from alwann_c.frontend.relay_context import Constant, Context, Value
 from alwann_c.frontend.relay_ops import OPERATORS
@@ -152,9 +154,7 @@ class _Converter:
         except InputError:
             raise
         except Exception as e:
-            lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-            reason = (lines[-1] if lines else type(e).__name__)[:300]
-            raise UnsupportedError(f"{where} cannot be taken: {reason}; {_REMEDY}") from e
+            raise UnsupportedError(f"{where} cannot be taken: {reason(e, _REMEDY)}") from e
 
     def finished(self, call: Call, converter: Any) -> Value:
         """What a converter makes, its fused activation applied, stored as the file says."""
@@ -280,7 +280,7 @@ def import_tflite(path: Path, options: ImportOptions) -> Imported:
             converter.run(operator)
         result = converter.values.get(output)
         if result is None or isinstance(result, Constant):
-            raise UnsupportedError(f"{label}: its output does not depend on its input")
+            raise UnsupportedError(f"{label}: {CONSTANT_OUTPUT}")
         return converter.context.real(result)
 
     module = build_graph(label, tensor.name, _shape(path, tensor, options), body)
