@@ -277,17 +277,21 @@ def import_onnx(path: Path, options: ImportOptions | None = None) -> Imported:
     Raises InputError (not an ONNX model) or UnsupportedError (operator, node, opset).
     """
     model, files = read_onnx(path)
-    imported = import_model(str(path), model, options or ImportOptions())
-    return replace(imported, sha256=digest(files), files=files)
+    imported = import_model(str(path), model, options or ImportOptions(), digest(files))
+    return replace(imported, files=files)
 
 
-def import_model(label: str, model: onnx.ModelProto, options: ImportOptions) -> Imported:
-    """The network of a checked ONNX model in memory; `label` begins every message."""
+def import_model(
+    label: str, model: onnx.ModelProto, options: ImportOptions, sha256: str | None = None
+) -> Imported:
+    """The network of a checked ONNX model in memory; `label` begins every message. `sha256`: of its
+    content, where that is known."""
     module = import_proto(label, model, options)
     bound = {tensor.name for tensor in model.graph.initializer} | set(options.fixed)
     name = next(value.name for value in model.graph.input if value.name not in bound)
-    content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    return Imported(module, name, options.output or model.graph.output[0].name, content)
+    if sha256 is None:
+        sha256 = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Imported(module, name, options.output or model.graph.output[0].name, sha256)
 
 
 def import_proto(

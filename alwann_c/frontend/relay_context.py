@@ -125,3 +125,10 @@ def pair(value: Any) -> list[int]:
     """One or two numbers as two."""
     values = [int(v) for v in value] if isinstance(value, list) else [int(value)]
     return values * 2 if len(values) == 1 else values
+
+
+def padding(attrs: Attributes) -> list[int]:
+    """Top, left, bottom, right, of one, two or four numbers."""
+    given = attrs.get("padding", [0])
+    values = [int(v) for v in given] if isinstance(given, list) else [int(given)]
+    return values * 4 if len(values) == 1 else values * 2 if len(values) == 2 else values

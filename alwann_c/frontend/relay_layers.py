@@ -10,7 +10,15 @@ from tvm import relax
 
 from alwann_c.frontend.integers import Integer, Weight, spread, weight_of
 from alwann_c.frontend.names import layer_stem
-from alwann_c.frontend.relay_context import Attributes, Constant, Context, Value, array, pair
+from alwann_c.frontend.relay_context import (
+    Attributes,
+    Constant,
+    Context,
+    Value,
+    array,
+    padding,
+    pair,
+)
 
 Array = npt.NDArray[Any]
 _LAYOUTS = ("NCHW", "NHWC")
@@ -45,7 +53,7 @@ def _conv2d(
         data,
         relax.const(_reordered(values, kernel, "OIHW")),
         strides=pair(attrs.get("strides", [1, 1])),
-        padding=_padding(attrs),
+        padding=padding(attrs),
         dilation=pair(attrs.get("dilation", [1, 1])),
         groups=groups,
         data_layout=layout,
@@ -54,12 +62,6 @@ def _conv2d(
     return context.graph.layer(
         _name(weight, "conv", context), expr, None if made is None else made.codes
     )
-
-
-def _padding(attrs: Attributes) -> list[int]:
-    given = attrs.get("padding", [0])
-    values = [int(v) for v in given] if isinstance(given, list) else [int(given)]
-    return values * 4 if len(values) == 1 else values * 2 if len(values) == 2 else values
 
 
 def conv2d(context: Context, args: list[Any], attrs: Attributes) -> Value:
@@ -80,7 +82,7 @@ def conv2d_transpose(context: Context, args: list[Any], attrs: Attributes) -> Va
             context.floating(args[0]),
             weight,
             strides=pair(attrs.get("strides", [1, 1])),
-            padding=_padding(attrs),
+            padding=padding(attrs),
             output_padding=pair(attrs.get("output_padding", [0, 0])),
             dilation=pair(attrs.get("dilation", [1, 1])),
             groups=int(attrs.get("groups", 1)),

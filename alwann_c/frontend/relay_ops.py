@@ -19,6 +19,7 @@ from alwann_c.frontend.relay_context import (
     Converter,
     Value,
     array,
+    padding,
     pair,
 )
 from alwann_c.frontend.relay_qnn import QNN_OPERATORS, cast
@@ -100,7 +101,7 @@ def _pool(make: Callable[..., relax.Expr], *, average: bool) -> Converter:
         options: dict[str, Any] = {
             "pool_size": pair(attrs["pool_size"]),
             "strides": pair(attrs.get("strides", [1, 1])),
-            "padding": layers._padding(attrs),
+            "padding": padding(attrs),
             "dilation": pair(attrs.get("dilation", [1, 1])),
             "ceil_mode": bool(attrs.get("ceil_mode", False)),
             "layout": str(attrs.get("layout", "NCHW")),
