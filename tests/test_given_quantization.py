@@ -232,6 +232,34 @@ def reshaping_net() -> onnx.ModelProto:
     return net.model(net.node("Flatten", [net.node("GlobalAveragePool", [x])]))
 
 
+GATES = {"Mul", "Sigmoid", "LeakyRelu", "AveragePool", "Concat", "Add", "GlobalAveragePool", "Conv"}
+
+
+def gates_net() -> onnx.ModelProto:
+    """What ONNX Runtime has operators on codes for, each between convolutions."""
+    net = Net(6)
+    x = net.node("LeakyRelu", [net.conv("c1", "image", (3, 6), bias=True)], alpha=0.2)
+    gate = net.node("Sigmoid", [net.conv("c2", x, (6, 6), bias=True)])
+    gated = net.node("Add", [net.node("Mul", [x, gate]), x])
+    pooled = net.node("AveragePool", [gated], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    joined = net.node("Concat", [pooled, gate], axis=1)
+    y = net.conv("c3", joined, (12, 4), bias=True)
+    return net.model(net.node("Flatten", [net.node("GlobalAveragePool", [y])]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operators_on_codes(kind: str, tmp_path: Path) -> None:
+    path = quantized_file(tmp_path, gates_net(), "QOperator", kind, False)
+    made = {node.op_type for node in onnx.load(str(path)).graph.node}
+    assert {f"QLinear{name}" for name in GATES} <= made
+    quantized = quantize(load(path))
+    assert list(quantized.layers) == ["c1", "c2", "c3"]
+    images = images_for(False, 8, seed=24)
+    expected = run_onnx(path, images)
+    step = np.ptp(expected) / 100
+    assert np.abs(interpret(quantized.module, images) - expected).max() <= 3 * step
+
+
 @pytest.mark.parametrize("kind", ["u8u8", "s8s8"])
 @pytest.mark.parametrize("form", FORMATS)
 def test_pad_and_resize_on_codes(form: str, kind: str, tmp_path: Path) -> None:

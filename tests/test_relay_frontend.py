@@ -202,6 +202,43 @@ def test_arithmetic_on_codes_outside_qnn_is_refused(body: str, tmp_path: Path) -
         import_relay(path, ImportOptions())
 
 
+PAIR = (
+    'let %a = qnn.quantize(%x, 0.05f, 3, out_dtype="int8");\n'
+    'let %b = qnn.quantize(multiply(%x, %x), 0.1f, -7, out_dtype="int8");\n'
+)
+ONE_CODE, TWO_CODES, RESULT = "%a, 0.05f, 3", "%a, %b, 0.05f, 3, 0.1f, -7", "0.08f, 1"
+QNN = {
+    f"qnn.add({TWO_CODES}, {RESULT})": lambda a, b: a + b,
+    f"qnn.subtract({TWO_CODES}, {RESULT})": lambda a, b: a - b,
+    f"qnn.mul({TWO_CODES}, {RESULT})": lambda a, b: a * b,
+    f"qnn.mul(5i8, %b, 0.5f, 1, 0.1f, -7, {RESULT})": lambda _, b: 2 * b,
+    f"qnn.concatenate((%b, %a), (0.1f, 0.05f), (-7, 3), {RESULT}, axis=1)": (
+        lambda a, b: np.concatenate([b, a], 1)
+    ),
+    f"qnn.sigmoid({ONE_CODE}, {RESULT})": lambda a, _: 1 / (1 + np.exp(-a)),
+    f"qnn.tanh({ONE_CODE}, {RESULT})": lambda a, _: np.tanh(a),
+    f"qnn.leaky_relu({ONE_CODE}, {RESULT}, alpha=0.2f)": lambda a, _: np.where(a > 0, a, a * 0.2),
+    f"qnn.softmax({ONE_CODE}, {RESULT}, axis=1)": (
+        lambda a, _: np.exp(a) / np.exp(a).sum(1, keepdims=True)
+    ),
+}
+
+
+def codes(x: np.ndarray, scale: float, zero: int) -> np.ndarray:
+    return np.clip(np.rint(x / np.float32(scale)) + zero, -128, 127)
+
+
+@pytest.mark.parametrize("body", QNN)
+def test_qnn_operators(body: str, tmp_path: Path) -> None:
+    """The real operator between codes: within one code, where a result lies between two."""
+    got = run(tmp_path, f"{PAIR}qnn.dequantize({body}, {RESULT})", IMAGE)
+    a, b = ((codes(IMAGE, 0.05, 3) - 3) * 0.05, (codes(IMAGE * IMAGE, 0.1, -7) + 7) * 0.1)
+    gap = np.rint(got / 0.08) + 1 - codes(QNN[body](a, b), 0.08, 1)
+    assert np.abs(gap).max() <= 1
+    assert (gap != 0).mean() < 0.01
+    assert len(np.unique(got)) > 5
+
+
 def test_an_8_bit_input_is_integers_once_its_scale_is_known(tmp_path: Path) -> None:
     """The ReLU works at the integer 0, whose real value is -0.3."""
     path = tmp_path / "p.relay"
