@@ -232,7 +232,10 @@ def reshaping_net() -> onnx.ModelProto:
     return net.model(net.node("Flatten", [net.node("GlobalAveragePool", [x])]))
 
 
-GATES = {"Mul", "Sigmoid", "LeakyRelu", "AveragePool", "Concat", "Add", "GlobalAveragePool", "Conv"}
+GATES = {
+    *("Mul", "Sigmoid", "LeakyRelu", "AveragePool", "Concat", "Add", "GlobalAveragePool", "Conv"),
+    "Softmax",
+}
 
 
 def gates_net() -> onnx.ModelProto:
@@ -242,18 +245,20 @@ def gates_net() -> onnx.ModelProto:
     gate = net.node("Sigmoid", [net.conv("c2", x, (6, 6), bias=True)])
     gated = net.node("Add", [net.node("Mul", [x, gate]), x])
     pooled = net.node("AveragePool", [gated], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-    joined = net.node("Concat", [pooled, gate], axis=1)
-    y = net.conv("c3", joined, (12, 4), bias=True)
-    return net.model(net.node("Flatten", [net.node("GlobalAveragePool", [y])]))
+    joined = net.node("Concat", [pooled, gate, net.node("Softmax", [gated], axis=1)], axis=1)
+    y = net.node("GlobalAveragePool", [net.conv("c3", joined, (18, 8), bias=True)])
+    weight = net.constant("head.weight", net.random.normal(0, 1, (8, 4)).astype(np.float32))
+    bias = net.constant("head.bias", net.random.normal(0, 1, 4).astype(np.float32))
+    return net.model(net.node("Gemm", [net.node("Flatten", [y]), weight, bias]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_operators_on_codes(kind: str, tmp_path: Path) -> None:
     path = quantized_file(tmp_path, gates_net(), "QOperator", kind, False)
     made = {node.op_type for node in onnx.load(str(path)).graph.node}
-    assert {f"QLinear{name}" for name in GATES} <= made
+    assert {"QGemm", *(f"QLinear{name}" for name in GATES)} <= made
     quantized = quantize(load(path))
-    assert list(quantized.layers) == ["c1", "c2", "c3"]
+    assert list(quantized.layers) == ["c1", "c2", "c3", "head"]
     images = images_for(False, 8, seed=24)
     expected = run_onnx(path, images)
     step = np.ptp(expected) / 100

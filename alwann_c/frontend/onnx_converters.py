@@ -236,6 +236,27 @@ def _dropout(_importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> A
     return relax.Tuple([inputs[0], relax.op.full_like(inputs[0], relax.const(True), "bool")])
 
 
+def _is_inf(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """TVM's conversion leaves the signs unread."""
+    if not (attrs.get("detect_negative", 1) and attrs.get("detect_positive", 1)):
+        raise ValueError("infinity of one sign; compare with a constant instead")
+    return importer.fallback("IsInf", inputs, attrs)
+
+
+def _roi_align(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """TVM's maximum is another than ONNX's: of the samples before they are weighted."""
+    if attrs.get("mode", b"avg") not in (b"avg", "avg"):
+        raise ValueError("mode max; export with mode avg")
+    return importer.fallback("RoiAlign", inputs, attrs)
+
+
+def _rms_norm(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """Over the last axis; over several TVM does not compile it."""
+    if int(attrs.get("axis", -1)) not in (-1, len(inputs[0].ty.shape) - 1):
+        raise ValueError("it normalises over several axes; flatten them before it")
+    return importer.fallback("RMSNormalization", inputs, attrs)
+
+
 CONVERTERS: dict[str, Converter] = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
@@ -258,5 +279,8 @@ CONVERTERS: dict[str, Converter] = {
     "BatchNormalization": _batch_norm,
     "Squeeze": _squeeze,
     "SpaceToDepth": _space_to_depth,
+    "IsInf": _is_inf,
+    "RoiAlign": _roi_align,
+    "RMSNormalization": _rms_norm,
 }
 """Operators converted here instead of by TVM."""

@@ -83,9 +83,12 @@ _NOT_COMPILED = frozenset(
         *("SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceAt"),
         *("SequenceLength", "SplitToSequence", "ConcatFromSequence"),
         *("Optional", "OptionalGetElement", "OptionalHasElement"),
+        *("Cosh", "Sinh", "MaxUnpool", "ScatterElements", "OneHot", "AllClassNMS"),
+        *("EmbedLayerNormalization",),
     }
 )
-"""Taken by TVM's importer, but sorted, of a size known at run time only, or no tensors."""
+"""Taken by TVM's importer, but sorted, of a size known at run time only, no tensors, or never compiled
+rightly."""
 
 KNOWN_OPERATORS = (frozenset(onnx_frontend._get_convert_map()) | CONVERTERS.keys()) - _NOT_COMPILED
 """Operators the frontend takes."""
