@@ -2,7 +2,7 @@
 
 Every case is wrapped into a network of one image: the first float input is the image, the others are
 fixed. Where an operator has no float input its result is a constant that is added to the image.
-`make test` runs two cases of the common operators, `make test-slow` all of all.
+`make test` runs one case of the common operators, `make test-slow` all of all.
 """
 
 from __future__ import annotations
@@ -250,14 +250,11 @@ def test_the_list_is_of_operators_that_are_taken() -> None:
 
 
 @pytest.mark.parametrize("operator", COMMON)
-def test_first_cases_of(operator: str) -> None:
+def test_first_case_of(operator: str) -> None:
     usable = [case for case in cases()[operator] if case.reason() is None]
     if not usable:
         pytest.skip(f"no case of {operator}: {[case.name for case in cases()[operator]][:3]}")
-    refusals = [attempt(case) for case in usable[:2]]
-    if all(refusals):
-        refusals = [attempt(case) for case in usable[2:4]]
-    assert not all(refusals)
+    assert any(attempt(case) is None for case in usable[:4])
 
 
 @pytest.mark.slow
