@@ -126,7 +126,7 @@ def _model(
     if len(out_shape) < 2 or any(extent is None for extent in out_shape[1:]):
         raise UnsupportedError(
             f"{label}: the output must be [batch, classes] or another tensor of fixed size per "
-            f"image, it is {out_shape}; name another with output="
+            f"image, it is {out_shape}; name another (output=, --model-output)"
         )
     if str(result.ty.dtype) != "float32":
         raise UnsupportedError(f"{label}: the output is {result.ty.dtype}; float32 is expected")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from command_line import TARGET, Compiled, alwann_c, only_json
-from tiny import Case
+from tiny import Case, residual_net
 
 from alwann_c.cli.arguments import FORMATS
 from alwann_c.plan import load_plan
@@ -183,6 +184,26 @@ def test_inspect(small: Case) -> None:
     assert plain.code == 0
     for word in ("c1", "conv2d", "dense: exact unless asked"):
         assert word in plain.out
+
+
+def test_inspect_counts_what_runs_in_float(tmp_path: Path) -> None:
+    """Biases, ReLUs and the first residual addition are fused; the second one's shortcut is padded
+    by the importer in another layout, so that it stays."""
+    onnx.save(residual_net(), str(tmp_path / "net.onnx"))
+    data = only_json(alwann_c("inspect", tmp_path / "net.onnx", "--json"))
+    found = {f["operator"]: (f["count"], f["reason"]) for f in data["float_operators"]}
+    moves, other = "only moves values", "no multiplier array"
+    assert found == {
+        "add": (1, other),
+        "mean": (1, other),
+        "nn.relu": (1, other),
+        "pad (importer)": (1, other),
+        "permute_dims": (3, moves),
+        "reshape": (1, moves),
+        "strided_slice": (1, moves),
+    }
+    lines = alwann_c("inspect", tmp_path / "net.onnx").out.splitlines()
+    assert any(line.split() == ["mean", "1", *other.split(), "16x1x1"] for line in lines)
 
 
 def test_inspect_names_kernels(small: Case) -> None:

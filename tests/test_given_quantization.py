@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 from command_line import alwann_c, only_json
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -21,6 +21,7 @@ from onnxruntime.quantization import (
 )
 from tiny import Case, Net, images_for, residual_net, run_onnx, small_net
 
+from alwann_c.dataset import load_dataset
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.ir import ops, reference
 from alwann_c.ir.interpret import interpret
@@ -55,7 +56,7 @@ def fold_batch_norm(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def quantized_file(
-    folder: Path, proto: onnx.ModelProto, form: str, kind: str, per_channel: bool
+    folder: Path, proto: onnx.ModelProto, form: str, kind: str, per_channel: bool, **extra: Any
 ) -> Path:
     fold_batch_norm(proto, folder / "float.onnx")
     logging.disable(logging.WARNING)
@@ -69,7 +70,7 @@ def quantized_file(
         weight_type=weight,
         per_channel=per_channel,
         reduce_range=True,  # ONNX Runtime's kernels saturate on 8-bit weights without VNNI
-        extra_options={"ActivationSymmetric": kind == "s8s8"},
+        extra_options={"ActivationSymmetric": kind == "s8s8", **extra},
     )
     logging.disable(logging.NOTSET)
     return folder / "net.onnx"
@@ -165,6 +166,33 @@ def test_whole_network(form: str, signed: bool, tmp_path: Path) -> None:
         _ = quantized.calibration
 
 
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+def test_weights_stored_as_a_pair_of_operators(per_channel: bool, tmp_path: Path) -> None:
+    """AddQDQPairToWeight, and what is exported after training with simulated quantization: the
+    float weight goes through QuantizeLinear and DequantizeLinear. The codes are the same."""
+    folded = []
+    for pair in (False, True):
+        folder = tmp_path / str(pair)
+        folder.mkdir()
+        kind = {"AddQDQPairToWeight": pair}
+        path = quantized_file(folder, small_net(), "QDQ", "u8s8", per_channel, **kind)
+        makers = {n.output[0]: n for n in onnx.load(str(path)).graph.node}
+        weights = [n.input[1] for n in makers.values() if n.op_type == "Conv"]
+        made = [makers[makers[name].input[0]].op_type for name in weights] if pair else []
+        assert made == ["QuantizeLinear"] * len(made)
+        folded.append(quantize(load(path)))
+    assert made
+    stored, computed = folded
+    assert list(computed.layers) == list(stored.layers)
+    assert not computed.refusals
+    for name, layer in computed.layers.items():
+        np.testing.assert_array_equal(layer.weight, stored.layers[name].weight)
+        np.testing.assert_array_equal(layer.bias, stored.layers[name].bias)
+        np.testing.assert_array_equal(
+            layer.weight_zero_point, stored.layers[name].weight_zero_point
+        )
+
+
 def test_layers_the_file_keeps_in_float(tmp_path: Path) -> None:
     proto = small_net()
     fold_batch_norm(proto, tmp_path / "float.onnx")
@@ -188,6 +216,106 @@ def test_layers_the_file_keeps_in_float(tmp_path: Path) -> None:
 def test_a_float_model_needs_calibration(small: Case) -> None:
     with pytest.raises(InputError, match="a float model needs calibration images"):
         quantize(small.model)
+
+
+def reshaping_net() -> onnx.ModelProto:
+    """A Pad and a Resize between convolutions, which ONNX Runtime leaves on codes."""
+    net = Net(4)
+    x = net.conv("c1", "image", (3, 6), bias=True)
+    widths = net.constant("pads", np.array([0, 0, 1, 2, 0, 0, 2, 1], np.int64))
+    fill = net.constant("fill", np.array(0.4, np.float32))
+    x = net.conv("c2", net.node("Pad", [x, widths, fill]), (6, 6), bias=True)
+    factors = net.constant("factors", np.array([1, 1, 2, 2], np.float32))
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    x = net.node("Resize", [x, "", factors], mode="nearest", **how)
+    x = net.conv("c3", x, (6, 4), bias=True)
+    return net.model(net.node("Flatten", [net.node("GlobalAveragePool", [x])]))
+
+
+GATES = {
+    *("Mul", "Sigmoid", "LeakyRelu", "AveragePool", "Concat", "Add", "GlobalAveragePool", "Conv"),
+    "Softmax",
+}
+
+
+def gates_net() -> onnx.ModelProto:
+    """What ONNX Runtime has operators on codes for, each between convolutions."""
+    net = Net(6)
+    x = net.node("LeakyRelu", [net.conv("c1", "image", (3, 6), bias=True)], alpha=0.2)
+    gate = net.node("Sigmoid", [net.conv("c2", x, (6, 6), bias=True)])
+    gated = net.node("Add", [net.node("Mul", [x, gate]), x])
+    pooled = net.node("AveragePool", [gated], kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+    joined = net.node("Concat", [pooled, gate, net.node("Softmax", [gated], axis=1)], axis=1)
+    y = net.node("GlobalAveragePool", [net.conv("c3", joined, (18, 8), bias=True)])
+    weight = net.constant("head.weight", net.random.normal(0, 1, (8, 4)).astype(np.float32))
+    bias = net.constant("head.bias", net.random.normal(0, 1, 4).astype(np.float32))
+    return net.model(net.node("Gemm", [net.node("Flatten", [y]), weight, bias]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_operators_on_codes(kind: str, tmp_path: Path) -> None:
+    path = quantized_file(tmp_path, gates_net(), "QOperator", kind, False)
+    made = {node.op_type for node in onnx.load(str(path)).graph.node}
+    assert {"QGemm", *(f"QLinear{name}" for name in GATES)} <= made
+    quantized = quantize(load(path))
+    assert list(quantized.layers) == ["c1", "c2", "c3", "head"]
+    images = images_for(False, 8, seed=24)
+    expected = run_onnx(path, images)
+    step = np.ptp(expected) / 100
+    assert np.abs(interpret(quantized.module, images) - expected).max() <= 3 * step
+
+
+@pytest.mark.parametrize("kind", ["u8u8", "s8s8"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_pad_and_resize_on_codes(form: str, kind: str, tmp_path: Path) -> None:
+    path = quantized_file(tmp_path, reshaping_net(), form, kind, False)
+    made = {o: n.op_type for n in onnx.load(str(path)).graph.node for o in n.output}
+    before = {n.op_type: made.get(n.input[0]) for n in onnx.load(str(path)).graph.node}
+    assert form == "QDQ" or (before["Pad"], before["Resize"]) == ("QLinearConv", "QLinearConv")
+    quantized = quantize(load(path))
+    assert list(quantized.layers) == ["c1", "c2", "c3"]
+    images = images_for(False, 6, seed=23)
+    expected = run_onnx(path, images)
+    step = np.ptp(expected) / 100
+    assert np.abs(interpret(quantized.module, images) - expected).max() <= 2 * step
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+def test_a_pad_without_a_value_fills_with_the_code_0(kind: type, tmp_path: Path) -> None:
+    def codes(net: Net) -> str:
+        names = [net.constant("s", np.float32(0.03)), net.constant("z", np.array(100, kind))]
+        widths = net.constant("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+        padded = net.node("Pad", [net.node("QuantizeLinear", ["image", *names]), widths])
+        return net.node("DequantizeLinear", [padded, *names])
+
+    path = pooled(tmp_path, codes)
+    images = images_for(False, 3, seed=5)
+    got = interpret(load(path).module, images)
+    np.testing.assert_allclose(got, run_onnx(path, images), atol=1e-5)
+
+
+def test_weights_alone_in_8_bits_are_a_float_network(small: Case, tmp_path: Path) -> None:
+    """Its activations have no codes: it is calibrated like any other."""
+    proto = small_net()
+    graph = proto.graph
+    for tensor in list(graph.initializer):
+        if not tensor.name.endswith(".weight"):
+            continue
+        weight = numpy_helper.to_array(tensor)
+        scale = np.float32(np.abs(weight).max() / 127)
+        codes = np.rint(weight / scale).astype(np.int8)
+        graph.initializer.remove(tensor)
+        parts = {f"{tensor.name}.codes": codes, f"{tensor.name}.scale": np.asarray(scale)}
+        graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in parts.items())
+        graph.node.insert(0, helper.make_node("DequantizeLinear", [*parts], [tensor.name]))
+    onnx.save(proto, str(tmp_path / "net.onnx"))
+    model = load(tmp_path / "net.onnx")
+    assert len(model.layers) == 3
+    assert not model.is_quantized
+    images = images_for(False, 3, seed=2)
+    expected = run_onnx(tmp_path / "net.onnx", images)
+    np.testing.assert_allclose(interpret(model.module, images), expected, rtol=1e-4, atol=1e-5)
+    assert len(quantize(model, load_dataset(small.search.path), images=20).layers) == 3
 
 
 def test_dynamic_quantization_is_refused(tmp_path: Path) -> None:
@@ -216,3 +344,77 @@ def test_sixteen_bits_are_refused(tmp_path: Path) -> None:
     onnx.save(proto, str(tmp_path / "net.onnx"))
     with pytest.raises(UnsupportedError, match="codes of type int16; quantize to 8 bits"):
         load(tmp_path / "net.onnx")
+
+
+def pooled(folder: Path, codes: Callable[[Net], str], opset: int = 21) -> Path:
+    """A network of 3 means per image, of what `codes` makes of it."""
+    net = Net()
+    proto = net.model(
+        net.node("Flatten", [net.node("GlobalAveragePool", [codes(net)])]), classes=3, opset=opset
+    )
+    proto.ir_version = 10
+    onnx.save(proto, str(folder / "net.onnx"))
+    return folder / "net.onnx"
+
+
+MOVES: dict[str, Callable[[Net, str], str]] = {
+    "nothing": lambda _, codes: codes,
+    "a MaxPool": lambda net, codes: net.node("MaxPool", [codes], kernel_shape=[2, 2]),
+    "a Transpose": lambda net, codes: net.node("Transpose", [codes], perm=[0, 1, 3, 2]),
+}
+
+
+@pytest.mark.parametrize("between", MOVES)
+@pytest.mark.parametrize("kind", [TensorProto.INT8, TensorProto.UINT8, None])
+def test_codes_without_a_zero_point_have_the_type_that_is_stated(
+    kind: int | None, between: str, tmp_path: Path
+) -> None:
+    """Opset 21 states it in `output_dtype`; without either they are uint8."""
+
+    def codes(net: Net) -> str:
+        scale = net.constant("s", np.array(0.03, np.float32))
+        stated = {} if kind is None else {"output_dtype": kind}
+        made = net.node("QuantizeLinear", ["image", scale], **stated)
+        return net.node("DequantizeLinear", [MOVES[between](net, made), scale])
+
+    path = pooled(tmp_path, codes)
+    images = images_for(False, 4, seed=5)
+    expected = run_onnx(path, images)
+    assert (expected < 0).any() == (kind == TensorProto.INT8)
+    np.testing.assert_allclose(interpret(load(path).module, images), expected, atol=1e-5)
+
+
+def test_an_int8_input_without_a_zero_point(tmp_path: Path) -> None:
+    def codes(net: Net) -> str:
+        return net.node("DequantizeLinear", ["image", net.constant("s", np.float32(0.03))])
+
+    path = pooled(tmp_path, codes)
+    proto = onnx.load(str(path))
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT8
+    onnx.save(proto, str(path))
+    images = np.random.default_rng(1).integers(-128, 128, (2, 3, 8, 8)).astype(np.int8)
+    expected = run_onnx(path, images)  # type: ignore[arg-type]
+    assert (expected < 0).any()
+    got = interpret(load(path).module, images.astype(np.float32) * np.float32(0.03))
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "message"),
+    [
+        (TensorProto.INT16, None, "'quantizelinear_0' has output_dtype INT16; quantize to UINT8"),
+        (TensorProto.INT8, np.uint8(0), "output_dtype INT8 and a zero point of type UINT8; quant"),
+    ],
+)
+def test_other_types_of_codes_are_refused(
+    kind: int, zero: Any, message: str, tmp_path: Path
+) -> None:
+    def codes(net: Net) -> str:
+        names = [net.constant("s", np.float32(0.03))]
+        if zero is not None:
+            names.append(net.constant("z", np.array(zero)))
+        made = net.node("QuantizeLinear", ["image", *names], output_dtype=kind)
+        return net.node("DequantizeLinear", [made, *names])
+
+    with pytest.raises(UnsupportedError, match=message):
+        load(pooled(tmp_path, codes))

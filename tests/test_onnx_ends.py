@@ -60,8 +60,28 @@ def test_several_inputs_and_outputs(tmp_path: Path) -> None:
         load(path)
     with pytest.raises(InputError, match="no output 'none'; it has: flatten_3, mul_1"):
         load(path, fixed={"gain": gain}, output="none")
-    with pytest.raises(InputError, match="no input 'other' to fix"):
+    with pytest.raises(InputError, match="no input 'other' to fix; it has: image, gain"):
         load(path, fixed={"other": gain})
+
+
+def test_a_fixed_value_has_the_declared_type_and_shape(tmp_path: Path) -> None:
+    """numpy's own float64 is converted; what cannot be is named with what would be right."""
+    path = saved(tmp_path, two_ends())
+    gain = np.array([0.5, 2, -1, 3]).reshape(1, 4, 1, 1)
+    assert gain.dtype == np.float64
+    got = FloatNetwork(load(path, fixed={"gain": gain}).module).run(IMAGES)
+    wanted = expected(path, image=IMAGES, gain=gain.astype(np.float32))
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    whole = FloatNetwork(load(path, fixed={"gain": np.ones((1, 4, 1, 1), np.int64)}).module)
+    ones = expected(path, image=IMAGES, gain=np.ones((1, 4, 1, 1), np.float32))
+    np.testing.assert_allclose(whole.run(IMAGES), ones, rtol=1e-4, atol=1e-5)
+    message = r"input 'gain' is float32 \[1, 4, 1, 1\], the array given is {}; give one of that"
+    for wrong, what in (
+        (gain[0], r"float64 \[4, 1, 1\]"),
+        (gain * 1j, r"complex128 \[1, 4, 1, 1\]"),
+    ):
+        with pytest.raises(InputError, match=message.format(what)):
+            load(path, fixed={"gain": wrong})
 
 
 def test_open_spatial_sizes(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from tiny import CLASSES, Case, Net, images_for, residual_net, run_onnx, small_net
 
 from alwann_c.codegen.float_network import FloatNetwork
@@ -84,6 +84,55 @@ def test_batch_of_any_size(tmp_path: Path, batch: str | int) -> None:
     assert static_shape(model.module["main"].params[0]) == (None, 3, 8, 8)
 
 
+def halved(proto: onnx.ModelProto, kind: int, *, ends: bool) -> onnx.ModelProto:
+    """The network in 16-bit floats: within two Casts, or from input to output."""
+    half = onnx.ModelProto()
+    half.CopyFrom(proto)
+    graph = half.graph
+    for tensor in graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor)
+            values = values.astype(helper.tensor_dtype_to_np_dtype(kind))
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    if ends:
+        for value in (*graph.input, *graph.output):
+            value.type.tensor_type.elem_type = kind
+        return half
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = "narrow" if name == "image" else name
+    first = helper.make_node("Cast", ["image"], ["narrow"], to=kind)
+    last = helper.make_node("Cast", [graph.output[0].name], ["wide"], to=TensorProto.FLOAT)
+    nodes = [first, *graph.node, last]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    graph.output[0].name = "wide"
+    return half
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["within", "whole"])
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_networks_in_16_bit_floats(kind: int, ends: bool, tmp_path: Path) -> None:
+    """The same weights, computed in float32: the layers are found and approximable."""
+    proto = small_net()
+    model = load(saved(tmp_path, halved(proto, kind, ends=ends)))
+    names = [layer.name for layer in load(saved(tmp_path, proto, "float.onnx")).layers]
+    assert [layer.name for layer in model.layers] == names
+    assert all(layer.refusal is None for layer in model.layers)
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(proto)
+    for tensor in rounded.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            values = values.astype(helper.tensor_dtype_to_np_dtype(kind)).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    images = images_for(False, 3, seed=6)
+    expected = run_onnx(rounded, images)
+    got = FloatNetwork(model.module).run(images)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(expected - run_onnx(proto, images)).max() > 1e-4
+
+
 def test_unsupported_operator_names_operator_node_and_opset(tmp_path: Path) -> None:
     net = Net()
     x = net.node("Det", ["image"])
@@ -118,12 +167,26 @@ def two_inputs() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def integer_input() -> onnx.ModelProto:
+def integer_input(through: str = "") -> onnx.ModelProto:
     entry = helper.make_tensor_value_info("a", TensorProto.UINT8, ["N", 4])
     output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
-    node = helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT)
-    graph = helper.make_graph([node], "g", [entry], [output])
+    nodes = [helper.make_node(through, ["a"], ["b"])] if through else []
+    source = "b" if through else "a"
+    nodes.append(helper.make_node("Cast", [source], ["y"], to=TensorProto.FLOAT))
+    graph = helper.make_graph(nodes, "g", [entry], [output])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def constant_output() -> onnx.ModelProto:
+    net = Net()
+    return net.model(net.node("Add", [net.constant("c", np.ones((1, 4), np.float32)), "c"]))
+
+
+def antialiased() -> onnx.ModelProto:
+    net = Net()
+    factors = net.constant("factors", np.array([1, 1, 0.5, 0.5], np.float32))
+    x = net.node("Resize", ["image", "", factors], mode="linear", antialias=1)
+    return net.model(net.node("Flatten", [x]), classes=48, opset=18)
 
 
 def infinite_weight() -> onnx.ModelProto:
@@ -142,15 +205,27 @@ def image_output() -> onnx.ModelProto:
     ("proto", "message"),
     [
         (two_inputs(), "exactly one input is supported; it has: a, b"),
-        (integer_input(), "input 'a' is UINT8; FLOAT is expected"),
-        (infinite_weight(), "weight 'c.weight' holds NaN or infinity"),
+        (
+            integer_input(through="Identity"),
+            "input 'a' is UINT8; FLOAT is expected, or integers that",
+        ),
+        (infinite_weight(), "weight 'c.weight' holds NaN or infinity; export the network"),
+        (constant_output(), "does not depend on its input; name another output .*--model-output"),
+        (antialiased(), r"Resize of node 'resize_0' .* taken: antialias; export without it$"),
         (onnx.ModelProto(), "not an ONNX model, or one without operators"),
     ],
-    ids=["two inputs", "uint8 input", "infinite weight", "empty"],
+    ids=["two inputs", "uint8 input", "infinite weight", "constant output", "own remedy", "empty"],
 )
 def test_refuses(tmp_path: Path, proto: onnx.ModelProto, message: str) -> None:
     with pytest.raises(InputError, match=message):
         load(saved(tmp_path, proto))
+
+
+def test_integers_that_are_cast_at_once_are_an_input(tmp_path: Path) -> None:
+    """Pixels as uint8; images are given as float32 of the same values."""
+    model = load(saved(tmp_path, integer_input()))
+    pixels = np.array([[0, 1, 128, 255]], np.float32)
+    np.testing.assert_array_equal(FloatNetwork(model.module).run(pixels), pixels)
 
 
 def test_an_output_that_is_no_class_vector_has_no_accuracy(small: Case, tmp_path: Path) -> None:
@@ -158,7 +233,7 @@ def test_an_output_that_is_no_class_vector_has_no_accuracy(small: Case, tmp_path
     x = net.conv("c", "image", (3, 4))
     entry = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 8, 8])
     output = helper.make_tensor_value_info(x, TensorProto.FLOAT, ["N", 4, 8, 8])
-    weights = [onnx.numpy_helper.from_array(v, k) for k, v in net.weights.items()]
+    weights = [numpy_helper.from_array(v, k) for k, v in net.weights.items()]
     graph = helper.make_graph(net.nodes, "g", [entry], [output], weights)
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     model = load(saved(tmp_path, proto))

@@ -165,6 +165,98 @@ def test_refusals_name_operator_and_line(body: str, tmp_path: Path) -> None:
     assert str(path) in str(refusal.value)
 
 
+CODES = 'let %q = qnn.quantize(%x, 0.1f, 3, out_dtype="int8");\n'
+ONE = "let %a = strided_slice(%q, begin=[0], end=[1], axes=[1]);\n"
+PIXEL = "let %p = take(take(%a, 0, axis=3), 0, axis=2);\n"
+KERNEL = "expand_dims(2i8, axis=0, num_newaxis=4)"
+MATRIX = "expand_dims(2i8, axis=0, num_newaxis=2)"
+OUTSIDE = {
+    "multiply(2i8, %q)": "integers outside QNN",
+    "multiply(%q, 2i8)": "integers outside QNN",
+    "subtract(2i8, %q)": "integers outside QNN",
+    "maximum(2i8, %q)": "integers outside QNN",
+    "add(2i8, %q)": "only a constant is added to integers",
+    "nn.softmax(%q, axis=1)": "integers outside QNN",
+    "nn.leaky_relu(%q, alpha=0.2f)": "integers outside QNN",
+    "sigmoid(%q)": "integers outside QNN",
+    "qnn.quantize(%q, 0.1f, 3)": "integers outside QNN",
+    f"{ONE}nn.conv2d(%a, {KERNEL})": "integers outside QNN",
+    f"{ONE}nn.conv2d_transpose(%a, {KERNEL})": "integers outside QNN",
+    f"{ONE}{PIXEL}nn.dense(%p, {MATRIX})": "integers outside QNN",
+    f"{ONE}{PIXEL}nn.matmul(%p, {MATRIX})": "integers outside QNN",
+    "sum(%q, axis=[1])": "a sum of 8-bit codes",
+    'sum(cast(%q, dtype="int32"), axis=[1])': "a sum of 8-bit codes, or with a zero point",
+    "nn.avg_pool2d(%q, pool_size=[2, 2], padding=[1, 1], count_include_pad=True)": "pad before",
+    f"{ONE}concatenate(({KERNEL}, strided_slice(%a, begin=[0, 0], end=[1, 1], axes=[2, 3])))": (
+        "joins codes and other values"
+    ),
+}
+
+
+@pytest.mark.parametrize("body", OUTSIDE)
+def test_arithmetic_on_codes_outside_qnn_is_refused(body: str, tmp_path: Path) -> None:
+    """Its operands would be taken for real numbers."""
+    path = tmp_path / "p.relay"
+    path.write_text(program(CODES + body))
+    with pytest.raises(UnsupportedError, match=OUTSIDE[body]):
+        import_relay(path, ImportOptions())
+
+
+PAIR = (
+    'let %a = qnn.quantize(%x, 0.05f, 3, out_dtype="int8");\n'
+    'let %b = qnn.quantize(multiply(%x, %x), 0.1f, -7, out_dtype="int8");\n'
+)
+ONE_CODE, TWO_CODES, RESULT = "%a, 0.05f, 3", "%a, %b, 0.05f, 3, 0.1f, -7", "0.08f, 1"
+QNN = {
+    f"qnn.add({TWO_CODES}, {RESULT})": lambda a, b: a + b,
+    f"qnn.subtract({TWO_CODES}, {RESULT})": lambda a, b: a - b,
+    f"qnn.mul({TWO_CODES}, {RESULT})": lambda a, b: a * b,
+    f"qnn.mul(5i8, %b, 0.5f, 1, 0.1f, -7, {RESULT})": lambda _, b: 2 * b,
+    f"qnn.concatenate((%b, %a), (0.1f, 0.05f), (-7, 3), {RESULT}, axis=1)": (
+        lambda a, b: np.concatenate([b, a], 1)
+    ),
+    f"qnn.sigmoid({ONE_CODE}, {RESULT})": lambda a, _: 1 / (1 + np.exp(-a)),
+    f"qnn.tanh({ONE_CODE}, {RESULT})": lambda a, _: np.tanh(a),
+    f"qnn.leaky_relu({ONE_CODE}, {RESULT}, alpha=0.2f)": lambda a, _: np.where(a > 0, a, a * 0.2),
+    f"qnn.softmax({ONE_CODE}, {RESULT}, axis=1)": (
+        lambda a, _: np.exp(a) / np.exp(a).sum(1, keepdims=True)
+    ),
+}
+
+
+def codes(x: np.ndarray, scale: float, zero: int) -> np.ndarray:
+    return np.clip(np.rint(x / np.float32(scale)) + zero, -128, 127)
+
+
+@pytest.mark.parametrize("body", QNN)
+def test_qnn_operators(body: str, tmp_path: Path) -> None:
+    """The real operator between codes: within one code, where a result lies between two."""
+    got = run(tmp_path, f"{PAIR}qnn.dequantize({body}, {RESULT})", IMAGE)
+    a, b = ((codes(IMAGE, 0.05, 3) - 3) * 0.05, (codes(IMAGE * IMAGE, 0.1, -7) + 7) * 0.1)
+    gap = np.rint(got / 0.08) + 1 - codes(QNN[body](a, b), 0.08, 1)
+    assert np.abs(gap).max() <= 1
+    assert (gap != 0).mean() < 0.01
+    assert len(np.unique(got)) > 5
+
+
+def test_an_8_bit_input_is_integers_once_its_scale_is_known(tmp_path: Path) -> None:
+    """The ReLU works at the integer 0, whose real value is -0.3."""
+    path = tmp_path / "p.relay"
+    body = "let %a = qnn.dequantize(%x, 0.1f, 3);\nlet %b = qnn.dequantize(nn.relu(%x), 0.1f, 3);\n"
+    path.write_text(program(f"{body}add(%a, %b)", "Tensor[(1, 4, 6, 6), int8]"))
+    got = FloatNetwork(import_relay(path, ImportOptions()).module).run(IMAGE)
+    codes = np.clip(np.rint(IMAGE / np.float32(0.1)) + 3, -128, 127)
+    np.testing.assert_allclose(got, 0.1 * (codes - 3 + np.maximum(codes, 0) - 3), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", ["1e-9f", "2e-9f"])
+def test_codes_read_by_another_scale_are_refused_however_small(scale: str, tmp_path: Path) -> None:
+    body = f"qnn.dequantize(qnn.quantize(%x, 1e-9f, 3), {scale}, 3)"
+    (tmp_path / "p.relay").write_text(program(body))
+    message = refusal(import_relay, tmp_path / "p.relay", ImportOptions())
+    assert ("by another scale" in message) == (scale != "1e-9f")
+
+
 def test_other_refusals(tmp_path: Path) -> None:
     path = tmp_path / "p.relay"
     path.write_text(program("%x").replace("0.0.5", "0.0.4"))
@@ -186,6 +278,21 @@ def test_other_refusals(tmp_path: Path) -> None:
         load(path, params=path)
     with pytest.raises(InputError, match="in the text"):
         load(path, params=_wrong_params(tmp_path))
+
+
+def test_fixed_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "p.relay"
+    kinds = "%x: Tensor[(1, 4, 6, 6), float32], %gain: Tensor[(4, 1, 1), float32]"
+    path.write_text(f'#[version = "0.0.5"]\ndef @main({kinds}) {{\nmultiply(%x, %gain)\n}}\n')
+    gain = np.array([1.5, -1, 2, 0]).reshape(4, 1, 1)
+    got = FloatNetwork(import_relay(path, ImportOptions(fixed={"gain": gain})).module).run(IMAGE)
+    np.testing.assert_allclose(got, IMAGE * gain, rtol=1e-6)
+    with pytest.raises(InputError, match="no input 'other' to fix; it has: x, gain"):
+        load(path, fixed={"other": gain})
+    with pytest.raises(
+        InputError, match=r"float32 \[4, 1, 1\], the array given is float64 \[1, 1\]"
+    ):
+        load(path, fixed={"gain": gain[0]})
 
 
 def _wrong_params(folder: Path) -> Path:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
 
 from alwann_c.cli.console import Console, table
 from alwann_c.codegen.cpu import choose_strategy
 from alwann_c.codegen.machine import host_target
-from alwann_c.ir.ops import fixed_batch, op_name
-from alwann_c.ir.rewrite import bindings
+from alwann_c.ir.ops import fixed_batch, op_name, static_shape
+from alwann_c.ir.rewrite import apply, bindings
+from alwann_c.ir.spec import Quantization
 from alwann_c.model import Model, load
+from alwann_c.passes.fuse_epilogue import FuseEpilogue
 from alwann_c.passes.given import KEPT_FLOAT, given_codes
-from alwann_c.passes.layers import FloatLayer
+from alwann_c.passes.layers import FloatLayer, find_layers, find_products
+from alwann_c.passes.move_codes import MOVING
+from alwann_c.passes.quantize import LayerCodes, Quantize, product_codes
+from alwann_c.targets import exact_products
+
+FEW = 4
+"""Results of an operator that are listed."""
 
 EXACT_UNLESS_ASKED = {
     "conv2d": "conv2d: exact, --approximate names other kinds",
@@ -49,29 +60,61 @@ def _layer(layer: FloatLayer, refusal: str | None, asked: tuple[str, ...]) -> di
     }
 
 
-def _float_operators(model: Model, layers: list[FloatLayer]) -> list[dict[str, Any]]:
-    """Operators that run in float beside the layers, with the reason."""
-    own = [layer.call for layer in layers]
-    counts: Counter[str] = Counter()
-    for _, value in bindings(model.module):
+_REASONS = {
+    "relax.nn.conv2d": "convolution without a constant weight",
+    "relax.matmul": "matrix product with a weight of another rank",
+    "relax.nn.conv2d_transpose": "transposed convolution",
+    "relax.nn.conv1d": "1-D convolution",
+    "relax.nn.conv3d": "3-D convolution",
+    **dict.fromkeys((*sorted(MOVING), "relax.concat", "relax.split"), "only moves values"),
+}
+
+
+def _stand_in(layer: FloatLayer) -> LayerCodes:
+    """Codes of any value: what is fused into a layer does not depend on them."""
+    assert layer.spec is not None
+    code = Quantization(1.0, 0)
+    if layer.other is not None:
+        return product_codes(layer, code, code)
+    channels = layer.weight.shape[-1]
+    weight, zero = np.zeros(layer.weight.shape, np.uint8), np.zeros(channels, np.int32)
+    scale = np.ones(channels, np.float32)
+    return LayerCodes(layer.name, layer.kind, layer.spec, code, weight, zero, scale, zero)
+
+
+def _float_operators(mod: tvm.IRModule, codes: dict[str, LayerCodes]) -> list[dict[str, Any]]:
+    """Operators that run in float beside the layers, with the reason and their results' shapes.
+
+    `codes`: of the layers that become integer ones. A bias, activation or residual addition that is
+    fused into one of them is no operator any more.
+    """
+    fused = apply(FuseEpilogue(), apply(Quantize(codes, exact_products(signed=False)), mod))
+    left = [*find_layers(fused), *find_products(fused)]
+    calls, outputs = [layer.call for layer in left], {layer.output for layer in left}
+    found: dict[str, list[list[int | None]]] = {}
+    for var, value in bindings(fused):
         name = op_name(value)
-        if name and value not in own and not name.startswith("alwann."):
-            counts["a kernel of the importer" if name == "relax.call_tir" else name] += 1
-    reasons = {
-        "relax.nn.conv2d": "convolution without a constant weight",
-        "relax.matmul": "matrix product with a weight of another rank",
-        "relax.nn.conv2d_transpose": "transposed convolution",
-        "relax.nn.conv1d": "1-D convolution",
-        "relax.nn.conv3d": "3-D convolution",
-    }
+        if not name or name.startswith("alwann.") or value in calls or var in outputs:
+            continue
+        if not isinstance(var.ty, relax.TensorType) or str(var.ty.dtype) == "uint8":
+            continue
+        known = f"{value.args[0].name_hint} (importer)" if name == "relax.call_tir" else name
+        found.setdefault(known, []).append(list(static_shape(var))[1:])
     return [
         {
             "operator": name.removeprefix("relax."),
-            "count": count,
-            "reason": reasons.get(name, "no multiplier array"),
+            "count": len(shapes),
+            "reason": _REASONS.get(name, "no multiplier array"),
+            "results": shapes,
         }
-        for name, count in sorted(counts.items())
+        for name, shapes in sorted(found.items())
     ]
+
+
+def _shapes(shapes: list[list[int | None]]) -> str:
+    """Results as `8x64`, where they are few."""
+    texts = ["x".join("?" if extent is None else str(extent) for extent in s) for s in shapes]
+    return ", ".join(texts[:FEW]) + (", ..." if len(texts) > FEW else "")
 
 
 def inspect(arguments: Any, console: Console) -> int:
@@ -79,9 +122,13 @@ def inspect(arguments: Any, console: Console) -> int:
     model = load_model(arguments)
     layers = [*model.layers, *model.products]
     refusals = {layer.name: layer.refusal for layer in layers}
+    taken = [layer for layer in layers if layer.refusal is None]
+    codes = {layer.name: _stand_in(layer) for layer in taken}
     if model.is_quantized:
-        _, given = given_codes(model.module, layers, signed=False)
+        codes, given = given_codes(model.module, layers, signed=False)
         refusals = {layer.name: given.get(layer.name) for layer in layers}
+    if "matmul" not in arguments.approximate:
+        codes = {name: code for name, code in codes.items() if code.kind != "matmul"}
     rows = [_layer(layer, refusals[layer.name], arguments.approximate) for layer in layers]
     if arguments.kernels:
         target = host_target()
@@ -90,7 +137,7 @@ def inspect(arguments: Any, console: Console) -> int:
             if layer.kind == "matmul":
                 row["kernel"] = "look-ups"
     total = sum(row["macs"] or 0 for row in rows)
-    floats = _float_operators(model, layers)
+    floats = _float_operators(model.module, codes)
     batch = fixed_batch(model.module)
     data = {
         "name": model.name,
@@ -129,8 +176,11 @@ def inspect(arguments: Any, console: Console) -> int:
     if batch is not None:
         lines.append(f"runs {batch} image at a time: its graph is fixed at that batch")
     if floats:
-        header = ["in float", "count", "why"]
-        cells = [[str(f["operator"]), str(f["count"]), str(f["reason"])] for f in floats]
+        header = ["in float", "count", "why", "results"]
+        cells = [
+            [str(f["operator"]), str(f["count"]), str(f["reason"]), _shapes(f["results"])]
+            for f in floats
+        ]
         lines += ["", *table(header, cells)]
     console.result(data, lines)
     return 0

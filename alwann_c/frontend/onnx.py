@@ -12,25 +12,36 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import tvm
-from onnx import TensorProto, inliner, numpy_helper
+from onnx import TensorProto, helper, inliner, numpy_helper
 from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
 from alwann_c.frontend.fold_limits import FoldError
 from alwann_c.frontend.free_batch import batch_problem
-from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.imported import (
+    CONSTANT_OUTPUT,
+    Imported,
+    ImportOptions,
+    digest,
+    fixed_value,
+    known_inputs,
+)
 from alwann_c.frontend.names import layer_stem
 from alwann_c.frontend.onnx_batch import BatchError, settle, settle_symbolic, with_batch
 from alwann_c.frontend.onnx_file import MAX_ELEMENTS, opset_of, read_onnx, where_is
 from alwann_c.frontend.onnx_fold import Folded, WeightCode, attributes
+from alwann_c.frontend.onnx_half import in_float32
 from alwann_c.frontend.onnx_import import KNOWN_OPERATORS, to_relax
 from alwann_c.frontend.onnx_qdq import QUANTIZED_OPERATORS, uniform_quantization
+from alwann_c.ir.ops import op_name
 from alwann_c.ir.rewrite import bindings
 from alwann_c.passes.layers import LAYER_NAMES, WEIGHT_CODES
 
 MAX_CONSTANT_NODES = 500
 _LAYER_RANK = {"Conv": 4, "Gemm": 2, "MatMul": 2}
+_NO_NUMBER = "holds NaN or infinity; export the network from a checkpoint whose training converged"
 _CONTROL = {"If": "a branch", "Loop": "a loop", "Scan": "a loop", "SequenceMap": "a loop"}
+_INTEGERS = (TensorProto.UINT8, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
@@ -60,11 +71,12 @@ def _single_ends(label: str, model: onnx.ModelProto, options: ImportOptions) -> 
     changed.CopyFrom(model)
     graph = changed.graph
     stored = {tensor.name for tensor in graph.initializer}
-    for name, value in options.fixed.items():
-        if name not in {entry.name for entry in graph.input}:
-            raise InputError(f"{label}: it has no input '{name}' to fix")
-        graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-        stored.add(name)
+    known_inputs(label, options.fixed, (entry.name for entry in graph.input))
+    for entry in graph.input:
+        if entry.name in options.fixed:
+            value = _fixed(label, entry, options.fixed[entry.name])
+            graph.initializer.append(numpy_helper.from_array(value, entry.name))
+            stored.add(entry.name)
     inputs = [value for value in graph.input if value.name not in stored]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
@@ -81,6 +93,15 @@ def _single_ends(label: str, model: onnx.ModelProto, options: ImportOptions) -> 
     del graph.output[:]
     graph.output.append(outputs[chosen])
     return changed
+
+
+def _fixed(label: str, entry: onnx.ValueInfoProto, value: Any) -> npt.NDArray[Any]:
+    """The value given for an input, in its declared type."""
+    tensor = entry.type.tensor_type
+    dims = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
+    shape = dims if tensor.HasField("shape") else list(np.shape(value))
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type or TensorProto.STRING)
+    return fixed_value(label, entry.name, value, dtype, shape)
 
 
 def layer_names(model: onnx.ModelProto, origin: Mapping[str, str] | None = None) -> list[str]:
@@ -133,6 +154,23 @@ def _per_channel(code: WeightCode, channels: int) -> list[npt.NDArray[Any]]:
     ]
 
 
+def _check_input(label: str, model: onnx.ModelProto) -> None:
+    """The input is float32, or made so: integers that are cast to it at once."""
+    value = model.graph.input[0]
+    tensor = value.type.tensor_type
+    if tensor.elem_type == TensorProto.FLOAT:
+        return
+    readers = [node for node in model.graph.node if value.name in node.input]
+    cast = all(n.op_type == "Cast" and attributes(n)["to"] == TensorProto.FLOAT for n in readers)
+    if not cast or tensor.elem_type not in _INTEGERS:
+        kind = TensorProto.DataType.Name(tensor.elem_type)
+        raise UnsupportedError(
+            f"{label}: input '{value.name}' is {kind}; FLOAT is expected, or integers that a Cast to "
+            "FLOAT reads: export it so"
+        )
+    tensor.elem_type = TensorProto.FLOAT
+
+
 def _with_input(label: str, model: onnx.ModelProto, options: ImportOptions) -> onnx.ModelProto:
     """The model for a batch of 1, its other extents fixed."""
     changed = onnx.ModelProto()
@@ -167,20 +205,20 @@ def _with_input(label: str, model: onnx.ModelProto, options: ImportOptions) -> o
 
 def _check_sizes(label: str, mod: tvm.IRModule) -> None:
     """Every tensor of one image fits."""
-    for var, _ in bindings(mod):
+    for var, value in bindings(mod):
         shape = var.ty.shape if isinstance(var.ty, relax.TensorType) else None
         elements = 1
         if shape is not None and not isinstance(shape, relax.ShapeExpr):
             raise UnsupportedError(
-                f"{label}: a tensor whose number of elements only values tell; export the model "
-                "for fixed shapes"
+                f"{label}: {op_name(value)} makes a tensor whose number of elements only values "
+                "tell; export the model for fixed shapes"
             )
         for extent in list(shape) if shape is not None else []:
             elements *= int(extent) if isinstance(extent, tvm.tirx.IntImm) else 1
         if elements > MAX_ELEMENTS:
             raise InputError(
-                f"{label}: a tensor of {elements} elements for one image; at most {MAX_ELEMENTS} "
-                "are taken"
+                f"{label}: {op_name(value)} makes a tensor of {elements} elements for one image; at "
+                f"most {MAX_ELEMENTS} are taken: export the model for smaller images"
             )
 
 
@@ -190,11 +228,11 @@ def _check_values(label: str, model: onnx.ModelProto) -> None:
         if values.dtype.kind != "f" or values.ndim == 0:
             continue
         if np.isnan(values).any() or (values.ndim > 1 and np.isposinf(values).any()):
-            raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
+            raise InputError(f"{label}: weight '{tensor.name}' {_NO_NUMBER}")
     weights = {node.input[1] for node in _layers(model)}
     for tensor in model.graph.initializer:
         if tensor.name in weights and not np.isfinite(numpy_helper.to_array(tensor)).all():
-            raise InputError(f"{label}: weight '{tensor.name}' holds NaN or infinity")
+            raise InputError(f"{label}: weight '{tensor.name}' {_NO_NUMBER}")
 
 
 def _check_constant_work(label: str, model: onnx.ModelProto) -> None:
@@ -218,7 +256,7 @@ def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModul
     """Relax module of a settled graph."""
     graph, folded = settled
     if not graph.graph.node:
-        raise UnsupportedError(f"{label}: its output does not depend on its input")
+        raise UnsupportedError(f"{label}: {CONSTANT_OUTPUT}")
     _check_values(label, graph)
     _check_constant_work(label, graph)
     names = layer_names(graph, folded.origin)
@@ -227,7 +265,7 @@ def _attempt(label: str, settled: tuple[onnx.ModelProto, Folded]) -> tvm.IRModul
     main = module.get_global_var("main")
     function = module[main].with_attr(LAYER_NAMES, names)
     codes = _weight_codes(graph, names, folded)
-    if codes:
+    if codes and any(node.op_type == "QuantizeLinear" for node in graph.graph.node):
         function = function.with_attr(WEIGHT_CODES, codes)
     module.update_func(main, function)
     return module
@@ -239,17 +277,21 @@ def import_onnx(path: Path, options: ImportOptions | None = None) -> Imported:
     Raises InputError (not an ONNX model) or UnsupportedError (operator, node, opset).
     """
     model, files = read_onnx(path)
-    imported = import_model(str(path), model, options or ImportOptions())
-    return replace(imported, sha256=digest(files), files=files)
+    imported = import_model(str(path), model, options or ImportOptions(), digest(files))
+    return replace(imported, files=files)
 
 
-def import_model(label: str, model: onnx.ModelProto, options: ImportOptions) -> Imported:
-    """The network of a checked ONNX model in memory; `label` begins every message."""
+def import_model(
+    label: str, model: onnx.ModelProto, options: ImportOptions, sha256: str | None = None
+) -> Imported:
+    """The network of a checked ONNX model in memory; `label` begins every message. `sha256`: of its
+    content, where that is known."""
     module = import_proto(label, model, options)
     bound = {tensor.name for tensor in model.graph.initializer} | set(options.fixed)
     name = next(value.name for value in model.graph.input if value.name not in bound)
-    content = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    return Imported(module, name, options.output or model.graph.output[0].name, content)
+    if sha256 is None:
+        sha256 = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Imported(module, name, options.output or model.graph.output[0].name, sha256)
 
 
 def import_proto(
@@ -270,28 +312,28 @@ def import_proto(
 def _import_proto(label: str, model: onnx.ModelProto, options: ImportOptions) -> tvm.IRModule:
     if model.functions:
         model = inliner.inline_local_functions(model)
+    model = in_float32(model)
     _check_operators(label, model)
     model = uniform_quantization(label, _single_ends(label, model, options))
-    tensor = model.graph.input[0].type.tensor_type
-    if tensor.elem_type != TensorProto.FLOAT:
-        kind, name = TensorProto.DataType.Name(tensor.elem_type), model.graph.input[0].name
-        raise UnsupportedError(f"{label}: input '{name}' is {kind}; FLOAT is expected")
-    dims = tensor.shape.dim
+    _check_input(label, model)
+    dims = model.graph.input[0].type.tensor_type.shape.dim
     fixed = dims[0].dim_value if len(dims) and dims[0].HasField("dim_value") else 0
     model = _with_input(label, model, options)
+    refusal, mixed = None, ""
     try:
         module = _attempt(label, settle_symbolic(model, free=fixed > 0))
-        problem = batch_problem(module)
-        if problem is None:
+        mixed = batch_problem(module) or ""
+        if not mixed:
             return module
-        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {problem}")
     except BatchError as e:
-        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {e}")
+        mixed = str(e)
     except UnsupportedError as e:
         refusal = e
+    if mixed:
+        refusal = UnsupportedError(f"{label}: images of a batch are mixed by {mixed}")
     if fixed > 1:
         raise UnsupportedError(f"{refusal}; its batch is fixed at {fixed}: export it with batch 1")
     try:
         return _attempt(label, settle(with_batch(model, 1), free=False))
-    except UnsupportedError:
-        raise refusal from None
+    except UnsupportedError as e:
+        raise (e if mixed or refusal is None else refusal) from None

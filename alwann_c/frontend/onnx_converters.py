@@ -9,6 +9,7 @@ import numpy as np
 import tvm
 from tvm import relax
 
+from alwann_c.frontend.integers import code_of
 from alwann_c.frontend.onnx_batch import BATCH
 from alwann_c.frontend.onnx_resize import Importer, resize, upsample
 from alwann_c.ir import ops
@@ -19,30 +20,18 @@ from alwann_c.passes.layers import constant
 Converter = Callable[[Importer, list[Any], dict[str, Any]], Any]
 
 
-def _code(inputs: list[Any]) -> tuple[float, int, bool]:
-    """Scale, zero point and signedness of an activation's code."""
-    scale = constant(inputs[1])
-    zero = np.zeros(1, np.uint8) if len(inputs) < 3 or inputs[2] is None else constant(inputs[2])
+def _code(inputs: list[Any]) -> Quantization:
+    """The unsigned code of a QuantizeLinear or DequantizeLinear."""
+    if len(inputs) < 3 or inputs[2] is None:  # `onnx_qdq` adds it where it knows the codes' type
+        raise ValueError("codes of unknown type; give it a zero point")
+    scale, zero = constant(inputs[1]), constant(inputs[2])
     if scale is None or zero is None:
         raise ValueError("its scale or zero point is not constant; quantize statically")
-    if scale.size != 1:
-        raise ValueError("activations quantized per channel; quantize them per tensor")
-    if zero.dtype not in (np.uint8, np.int8):
-        raise ValueError(f"codes of type {zero.dtype}; quantize to 8 bits")
-    return float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), zero.dtype == np.int8
-
-
-def unsigned_code(inputs: list[Any]) -> Quantization:
-    """The code of a QuantizeLinear or DequantizeLinear; int8 codes are moved up by 128, which
-    changes no value."""
-    scale, zero, signed = _code(inputs)
-    if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale {scale}; it must be above zero")
-    return Quantization(scale, zero + 128 if signed else zero)
+    return code_of(scale, zero, str(zero.dtype))
 
 
 def _quantize(importer: Importer, inputs: list[Any], _attrs: dict[str, Any]) -> Any:
-    return ops.quantize(importer.bb.normalize(inputs[0]), unsigned_code(inputs))
+    return ops.quantize(importer.bb.normalize(inputs[0]), _code(inputs))
 
 
 def _dequantize(importer: Importer, inputs: list[Any], _attrs: dict[str, Any]) -> Any:
@@ -50,7 +39,7 @@ def _dequantize(importer: Importer, inputs: list[Any], _attrs: dict[str, Any]) -
     value = importer.bb.lookup_binding(codes) if isinstance(codes, relax.Var) else codes
     if value is None or op_name(value) != ops.QUANTIZE:
         raise ValueError("codes that no QuantizeLinear made; quantize in QDQ format")
-    return ops.dequantize(codes, unsigned_code(inputs))
+    return ops.dequantize(codes, _code(inputs))
 
 
 def _gather(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
@@ -247,6 +236,27 @@ def _dropout(_importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> A
     return relax.Tuple([inputs[0], relax.op.full_like(inputs[0], relax.const(True), "bool")])
 
 
+def _is_inf(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """TVM's conversion leaves the signs unread."""
+    if not (attrs.get("detect_negative", 1) and attrs.get("detect_positive", 1)):
+        raise ValueError("infinity of one sign; compare with a constant instead")
+    return importer.fallback("IsInf", inputs, attrs)
+
+
+def _roi_align(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """TVM's maximum is another than ONNX's: of the samples before they are weighted."""
+    if attrs.get("mode", b"avg") not in (b"avg", "avg"):
+        raise ValueError("mode max; export with mode avg")
+    return importer.fallback("RoiAlign", inputs, attrs)
+
+
+def _rms_norm(importer: Importer, inputs: list[Any], attrs: dict[str, Any]) -> Any:
+    """Over the last axis; over several TVM does not compile it."""
+    if int(attrs.get("axis", -1)) not in (-1, len(inputs[0].ty.shape) - 1):
+        raise ValueError("it normalises over several axes; flatten them before it")
+    return importer.fallback("RMSNormalization", inputs, attrs)
+
+
 CONVERTERS: dict[str, Converter] = {
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
@@ -269,5 +279,8 @@ CONVERTERS: dict[str, Converter] = {
     "BatchNormalization": _batch_norm,
     "Squeeze": _squeeze,
     "SpaceToDepth": _space_to_depth,
+    "IsInf": _is_inf,
+    "RoiAlign": _roi_align,
+    "RMSNormalization": _rms_norm,
 }
 """Operators converted here instead of by TVM."""

@@ -103,19 +103,25 @@ def _divide(a: Array, b: Array) -> Array:
     return np.asarray(a / b)
 
 
+def _along(data: Array, values: Array, axis: int) -> Array:
+    """One number, or one per channel along an axis, ready to broadcast to the data."""
+    if values.size == 1:
+        return values.reshape(())
+    shape = [1] * data.ndim
+    shape[axis % data.ndim] = values.size
+    limited(data.shape, tuple(shape))
+    return values.reshape(shape)
+
+
 def dequantize(
     codes: Array, scale: Array, zero_point: Array | None, axis: int
 ) -> npt.NDArray[np.float32]:
     """`scale * (code - zero_point)` in float32, per tensor or along an axis."""
-    shape = [1] * codes.ndim
-    if scale.size > 1:
-        shape[axis % codes.ndim] = scale.size
-    limited(codes.shape, tuple(shape))
     whole: Any = np.int16 if codes.dtype.itemsize == 1 else np.int64
     steps = codes.astype(whole)
     if zero_point is not None:
-        steps = steps - zero_point.astype(whole).reshape(shape if scale.size > 1 else ())
-    spread = scale.astype(np.float32).reshape(shape if scale.size > 1 else ())
+        steps = steps - _along(codes, zero_point.astype(whole), axis)
+    spread = _along(codes, scale.astype(np.float32), axis)
     return np.asarray(steps.astype(np.float32) * spread, np.float32)
 
 
@@ -126,6 +132,19 @@ def _dequantize_linear(inputs: Inputs, attrs: dict[str, Any]) -> Array:
     if attrs.get("block_size"):
         raise ValueError("blocked")
     return dequantize(codes, scale, rest[0] if rest else None, attrs.get("axis", 1))
+
+
+def _quantize_linear(inputs: Inputs, attrs: dict[str, Any]) -> Array:
+    """`clip(round_half_even(x / scale) + zero_point)`: a weight's codes."""
+    data, scale, zero_point = (np.asarray(value) for value in inputs)
+    if attrs.get("block_size") or zero_point.dtype not in (np.int8, np.uint8):
+        raise ValueError("blocked, or codes of other types")
+    if np.isnan(data).any() or not (scale > 0).all():
+        raise ValueError("no number, or a scale that is not above zero")
+    axis, ends = attrs.get("axis", 1), np.iinfo(zero_point.dtype)
+    steps = np.rint(data.astype(np.float32) / _along(data, scale.astype(np.float32), axis))
+    codes = np.clip(steps + _along(data, zero_point.astype(np.float32), axis), ends.min, ends.max)
+    return np.asarray(codes.astype(zero_point.dtype))
 
 
 def _binary(function: Callable[[Array, Array], Array]) -> Callable[[Inputs, dict[str, Any]], Array]:
@@ -198,6 +217,7 @@ FOLDERS: dict[str, Callable[[Inputs, dict[str, Any]], Array]] = {
     "ConstantOfShape": _filled,
     "Expand": _expand,
     "Range": _range,
+    "QuantizeLinear": _quantize_linear,
     "DequantizeLinear": _dequantize_linear,
 }
 """Raises ValueError, IndexError, TypeError, KeyError, AssertionError or ZeroDivisionError where it

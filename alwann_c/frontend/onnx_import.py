@@ -17,6 +17,7 @@ from alwann_c.codegen.machine import without_native_warnings
 from alwann_c.errors import UnsupportedError
 from alwann_c.frontend.onnx_converters import CONVERTERS
 from alwann_c.frontend.onnx_file import opset_of, where_is
+from alwann_c.frontend.reasons import reason
 
 _EXPORT = "replace it in the model, or export with another opset (11 to 21 are tested)"
 
@@ -51,7 +52,7 @@ class Importer(onnx_frontend.ONNXGraphImporter):  # type: ignore[misc]
         except Exception as e:
             raise UnsupportedError(
                 f"{self.label}: operator {op_name} of node '{name}' (opset {opset}) cannot be "
-                f"taken: {_last_line(e)}; {_EXPORT}"
+                f"taken: {reason(e, _EXPORT)}"
             ) from e
 
 
@@ -68,17 +69,12 @@ def to_relax(label: str, model: onnx.ModelProto) -> tvm.IRModule:
         except UnsupportedError as e:
             failure = str(e)
         except Exception as e:  # noqa: BLE001 (whatever TVM raises on a graph it cannot take)
-            reason = _last_line(e)
-            failure = f"{label}: cannot import this model (opset {opset}): {reason}; {_EXPORT}"
+            why = reason(e, _EXPORT)
+            failure = f"{label}: cannot import this model (opset {opset}): {why}"
         gc.collect()  # half-built blocks write a warning when they go
     if module is None:
         raise UnsupportedError(failure)
     return module
-
-
-def _last_line(e: Exception) -> str:
-    lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-    return (lines[-1] if lines else type(e).__name__)[:300]
 
 
 _NOT_COMPILED = frozenset(
@@ -87,9 +83,12 @@ _NOT_COMPILED = frozenset(
         *("SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceAt"),
         *("SequenceLength", "SplitToSequence", "ConcatFromSequence"),
         *("Optional", "OptionalGetElement", "OptionalHasElement"),
+        *("Cosh", "Sinh", "MaxUnpool", "ScatterElements", "OneHot", "AllClassNMS"),
+        *("EmbedLayerNormalization",),
     }
 )
-"""Taken by TVM's importer, but sorted, of a size known at run time only, or no tensors."""
+"""Taken by TVM's importer, but sorted, of a size known at run time only, no tensors, or never compiled
+rightly."""
 
 KNOWN_OPERATORS = (frozenset(onnx_frontend._get_convert_map()) | CONVERTERS.keys()) - _NOT_COMPILED
 """Operators the frontend takes."""

@@ -6,7 +6,8 @@
 
 Operators that only move codes (MaxPool, Reshape, …) get a DequantizeLinear before and a
 QuantizeLinear behind: the same codes come out. 8-bit graph inputs become float inputs that are
-quantized first, 8-bit outputs are dequantized.
+quantized first, 8-bit outputs are dequantized. A zero point that the file leaves out becomes a
+0 of the codes' type.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from alwann_c.frontend.onnx_fold import attributes
 _MOVING = {
     "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather",
     "Identity", "Split", "Expand", "Concat", "Dropout", "DepthToSpace", "SpaceToDepth",
+    "Pad", "Resize", "Upsample",
 }  # fmt: skip
+_NEAREST = (b"nearest", None)
 _BYTES = (TensorProto.UINT8, TensorProto.INT8)
 _DYNAMIC = ("DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "MatMulInteger16")
 Scale = tuple[str, str]
@@ -36,10 +39,13 @@ class _Rewriter:
         self.label, self.model = label, model
         self.nodes: list[onnx.NodeProto] = []
         self.codes: dict[str, Scale] = {}
+        self.types: dict[str, int] = {}
+        self.zeros: dict[tuple[str, int], str] = {}
         self.constants = {t.name: t for t in model.graph.initializer}
         for node in model.graph.node:
             if node.op_type == "Constant" and "value" in attributes(node):
                 self.constants[node.output[0]] = attributes(node)["value"]
+        self.known = set(self.constants)
         self.added = 0
 
     def fresh(self, stem: str) -> str:
@@ -51,20 +57,38 @@ class _Rewriter:
         self.model.graph.initializer.append(numpy_helper.from_array(value, name))
         return name
 
+    def type_of(self, name: str) -> int:
+        """Element type of codes; 0 where it is not known."""
+        found = self.constants.get(name)
+        return self.types.get(name, 0) if found is None else found.data_type
+
+    def whole(self, scale: Scale, kind: int) -> Scale:
+        """The scale with its zero point: 0 of the type `kind` where the file leaves it out."""
+        if scale[1] or not kind:
+            return scale
+        if (scale[0], kind) not in self.zeros:
+            found = self.constants.get(scale[0])
+            shape = () if found is None else tuple(found.dims)
+            value = np.zeros(shape, helper.tensor_dtype_to_np_dtype(kind))
+            self.zeros[scale[0], kind] = self.constant("zero", value)
+        return scale[0], self.zeros[scale[0], kind]
+
     def dequantized(self, name: str, scale: Scale, axis: int | None = None) -> str:
         """Name of the float value of codes."""
         output = self.fresh(name)
         extra = {} if axis is None else {"axis": axis}
-        inputs = [name, *(part for part in scale if part)]
+        inputs = [name, *(part for part in self.whole(scale, self.type_of(name)) if part)]
         self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], output, **extra))
         return output
 
-    def quantized(self, value: str, scale: Scale, output: str) -> None:
-        """Stores a float value as codes under the name `output`."""
+    def quantized(self, value: str, scale: Scale, output: str, kind: int) -> None:
+        """Stores a float value as codes under the name `output`; of type `kind` where the scale
+        has no zero point that says so."""
+        scale = self.whole(scale, kind)
         inputs = [value, *(part for part in scale if part)]
         made = helper.make_node("QuantizeLinear", inputs, [output], f"{output}__store")
         self.nodes.append(made)
-        self.codes[output] = scale
+        self.codes[output], self.types[output] = scale, self.type_of(scale[1]) or kind
 
     def emit(self, node: onnx.NodeProto, op: str, inputs: list[str], drop: tuple[str, ...]) -> str:
         """The float operator of a quantized node; returns its output's name."""
@@ -97,7 +121,8 @@ class _Rewriter:
             self.nodes[-1].output[0] = node.output[0]
             return
         result = self.emit(node, op, inputs, ())
-        self.quantized(result, (names[out], names[out + 1]), node.output[0])
+        kind = self.type_of(names[0])
+        self.quantized(result, (names[out], names[out + 1]), node.output[0], kind)
 
     def plain(self, node: onnx.NodeProto, op: str, operands: int) -> None:
         """Operators of com.microsoft with 1 or 2 (codes, scale, zero point) operands."""
@@ -112,7 +137,8 @@ class _Rewriter:
             for i in range(operands)
         ]
         result = self.emit(node, op, inputs, ("channels_last", "opset"))
-        self.quantized(result, (names[3 * operands], names[3 * operands + 1]), node.output[0])
+        scale = (names[3 * operands], names[3 * operands + 1])
+        self.quantized(result, scale, node.output[0], self.type_of(names[0]))
 
     def concat(self, node: onnx.NodeProto) -> None:
         """QLinearConcat(s_y, z_y, x1, s1, z1, …)."""
@@ -121,11 +147,15 @@ class _Rewriter:
             for i in range(2, len(node.input), 3)
         ]
         result = self.emit(node, "Concat", parts, ())
-        self.quantized(result, (node.input[0], node.input[1]), node.output[0])
+        scale = (node.input[0], node.input[1])
+        self.quantized(result, scale, node.output[0], self.type_of(node.input[2]))
 
     def moving(self, node: onnx.NodeProto) -> bool:
         """Whether the node only moves codes; then it is wrapped."""
         if node.op_type not in _MOVING or not node.input or node.input[0] not in self.codes:
+            return False
+        mode = attributes(node).get("mode")
+        if node.op_type in ("Resize", "Upsample") and mode not in _NEAREST:
             return False
         scale = self.codes[node.input[0]]
         outputs = [self.fresh(output) for output in node.output]
@@ -136,12 +166,54 @@ class _Rewriter:
             if node.input[i] not in self.codes:
                 return False
             wrapped.input[i] = self.dequantized(node.input[i], self.codes[node.input[i]])
+        if node.op_type == "Pad" and mode in (b"constant", None):
+            self.fill(wrapped, scale, self.type_of(node.input[0]))
         del wrapped.output[:]
         wrapped.output.extend(outputs)
         self.nodes.append(wrapped)
         for value, output in zip(outputs, node.output, strict=True):
-            self.quantized(value, scale, output)
+            self.quantized(value, scale, output, self.type_of(node.input[0]))
         return True
+
+    def fill(self, pad: onnx.NodeProto, scale: Scale, kind: int) -> None:
+        """Turns the code that a Pad fills with, 0 where it names none, into its real value."""
+        code = pad.input[2] if len(pad.input) > 2 else ""
+        if not code:
+            code = self.constant("fill", np.zeros((), helper.tensor_dtype_to_np_dtype(kind)))
+        inputs = [*pad.input[:2], self.dequantized(code, scale), *pad.input[3:]]
+        del pad.input[:]
+        pad.input.extend(inputs)
+
+    def store(self, node: onnx.NodeProto) -> None:
+        """A QuantizeLinear of the file. What it makes of a constant is folded, not moved."""
+        scale = (node.input[1], ([*node.input, ""])[2])
+        stated = attributes(node).get("output_dtype", 0)
+        kind = self.type_of(scale[1]) if scale[1] else stated or TensorProto.UINT8
+        if stated and (stated not in _BYTES or kind not in (0, stated)):
+            types = {number: name for name, number in TensorProto.DataType.items()}
+            zero = f" and a zero point of type {types.get(kind)}" if kind != stated else ""
+            raise UnsupportedError(
+                f"{self.label}: operator QuantizeLinear of node '{where_is(node)}' has output_dtype "
+                f"{types.get(stated, stated)}{zero}; quantize to UINT8 or INT8"
+            )
+        scale = self.whole(scale, kind)
+        self.keep(node, scale)
+        if node.input[0] not in self.known:
+            self.codes[node.output[0]], self.types[node.output[0]] = scale, kind
+
+    def read(self, node: onnx.NodeProto) -> None:
+        """A DequantizeLinear of the file."""
+        scale = (node.input[1], ([*node.input, ""])[2])
+        self.keep(node, self.whole(scale, self.type_of(node.input[0])))
+
+    def keep(self, node: onnx.NodeProto, scale: Scale) -> None:
+        """The node with its scale and zero point made explicit."""
+        kept = onnx.NodeProto()
+        kept.CopyFrom(node)
+        kept.domain = ""
+        del kept.input[1:]
+        kept.input.extend(part for part in scale if part)
+        self.nodes.append(kept)
 
     def visit(self, node: onnx.NodeProto) -> None:
         if node.op_type in _DYNAMIC:
@@ -149,15 +221,13 @@ class _Rewriter:
                 f"{self.label}: operator {node.op_type} of node '{where_is(node)}' takes its scale "
                 "from the data at run time; quantize statically (quantize_static)"
             )
+        if all(not name or name in self.known for name in node.input):
+            self.known.update(node.output)
         if node.op_type in _TABLE:
             _TABLE[node.op_type](self, node)
         elif not self.moving(node):
             kept = onnx.NodeProto()
             kept.CopyFrom(node)
-            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-                kept.domain = ""
-            if node.op_type == "QuantizeLinear":
-                self.codes[node.output[0]] = (node.input[1], ([*node.input, ""])[2])
             self.nodes.append(kept)
 
 
@@ -173,10 +243,12 @@ _TABLE: dict[str, Callable[[_Rewriter, onnx.NodeProto], None]] = {
     "QLinearGlobalAveragePool": lambda r, n: r.plain(n, "GlobalAveragePool", 1),
     "QLinearAveragePool": lambda r, n: r.plain(n, "AveragePool", 1),
     "QLinearConcat": lambda r, n: r.concat(n),
+    "QuantizeLinear": lambda r, n: r.store(n),
+    "DequantizeLinear": lambda r, n: r.read(n),
 }
 """Quantized operator -> how it is taken apart."""
 
-QUANTIZED_OPERATORS = frozenset((*_TABLE, *_DYNAMIC, "QuantizeLinear", "DequantizeLinear"))
+QUANTIZED_OPERATORS = frozenset((*_TABLE, *_DYNAMIC))
 
 
 def _input_scale(model: onnx.ModelProto, name: str) -> Scale | None:
@@ -185,7 +257,7 @@ def _input_scale(model: onnx.ModelProto, name: str) -> Scale | None:
         if not node.input or name not in node.input:
             continue
         first = node.input[0] == name
-        if first and (node.op_type == "DequantizeLinear" or node.op_type in _TABLE):
+        if first and node.op_type in _TABLE and node.op_type != "QuantizeLinear":
             return (node.input[1], ([*node.input, ""])[2])
     return None
 
@@ -202,8 +274,8 @@ def _float_ends(rewriter: _Rewriter, model: onnx.ModelProto) -> None:
             for i, name in enumerate(node.input):
                 if name == value.name:
                     node.input[i] = codes
-        tensor.elem_type = TensorProto.FLOAT
-        rewriter.quantized(value.name, scale, codes)
+        kind, tensor.elem_type = tensor.elem_type, TensorProto.FLOAT
+        rewriter.quantized(value.name, scale, codes, kind)
 
 
 def uniform_quantization(label: str, model: onnx.ModelProto) -> onnx.ModelProto:

@@ -136,15 +136,15 @@ def build_graph(label: str, name: str, shape: Sequence[int], body: Body) -> tvm.
         )
     fixed = shape[0]
     shape = [fixed or 1, *shape[1:]]
-    found = _attempt(name, shape, tvm.tirx.Var("N", "int64"), body)
+    found, mixed = _attempt(name, shape, tvm.tirx.Var("N", "int64"), body), False
     if isinstance(found, tvm.IRModule):
         problem = batch_problem(found)
         if problem is None:
             return found
-        found = UnsupportedError(f"{label}: images of a batch are mixed by {problem}")
+        found, mixed = UnsupportedError(f"{label}: images of a batch are mixed by {problem}"), True
     if fixed > 1:
         raise UnsupportedError(f"{found}; its batch is fixed at {fixed}: export it with batch 1")
     single = _attempt(name, shape, 1, body)
     if isinstance(single, InputError):
-        raise found from None
+        raise (single if mixed else found) from None
     return single

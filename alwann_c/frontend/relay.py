@@ -17,9 +17,17 @@ import numpy.typing as npt
 from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
-from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.imported import (
+    CONSTANT_OUTPUT,
+    Imported,
+    ImportOptions,
+    digest,
+    fixed_value,
+    known_inputs,
+)
 from alwann_c.frontend.integers import BYTES
 from alwann_c.frontend.onnx_file import MAX_NODES
+from alwann_c.frontend.reasons import reason
 from alwann_c.frontend.relax_graph import Graph, build_graph
 from alwann_c.frontend.relay_arrays import read_metadata, read_params
 from alwann_c.frontend.relay_context import Codes, Constant, Context, Value
@@ -40,8 +48,10 @@ from alwann_c.frontend.relay_text import (
 Array = npt.NDArray[Any]
 MAX_FILE_BYTES = 1 << 30
 _METADATA = "#[metadata]"
-_REMEDY = "apply relay.transform passes that remove it (SimplifyInference, FoldConstant), or the "
-_OTHER = f"{_REMEDY}ONNX of the network"
+_OTHER = (
+    "apply relay.transform passes that remove it (SimplifyInference, FoldConstant), or give the "
+    "ONNX of the network"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +115,16 @@ def _program(path: Path, options: ImportOptions) -> tuple[_Program, tuple[Path, 
     params = options.params or path.with_suffix(".params")
     arrays = read_params(params) if options.params is not None or params.is_file() else {}
     files = (path, params) if arrays else (path,)
-    given = {name: np.asarray(value) for name, value in options.fixed.items()}
+    known_inputs(str(path), options.fixed, (name for name, _ in main.parameters))
+    kinds = dict(main.parameters)
+    given = {}
+    for name, value in options.fixed.items():
+        kind = kinds[name]
+        given[name] = (
+            np.asarray(value)
+            if kind is None
+            else fixed_value(str(path), name, value, kind.dtype, kind.shape)
+        )
     constants = _constants(path, main, {**arrays, **given})
     inputs = [(name, kind) for name, kind in main.parameters if name not in constants]
     if len(inputs) != 1:
@@ -176,7 +195,7 @@ class _Converter:
                 return self.value(Field(Local(head), index))
             if expr.name not in self.values:
                 raise InputError(f"{self.program.label}: '%{expr.name}' is read before it is made")
-            return self.values[expr.name]
+            return self.context.read(self.values[expr.name])
         if isinstance(expr, Literal):
             return Constant(expr.value)
         if isinstance(expr, Meta):
@@ -224,9 +243,7 @@ class _Converter:
         except InputError:
             raise
         except Exception as e:
-            lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-            reason = (lines[-1] if lines else type(e).__name__)[:300]
-            raise UnsupportedError(f"{where} cannot be taken: {reason}; {_OTHER}") from e
+            raise UnsupportedError(f"{where} cannot be taken: {reason(e, _OTHER)}") from e
 
     def run(self, output: int) -> relax.Expr:
         main = self.program.main
@@ -240,10 +257,12 @@ class _Converter:
         result = self.value(main.result)
         if isinstance(result, list):
             if output >= len(result):
-                raise InputError(f"{self.program.label}: it has no output {output}")
+                raise InputError(
+                    f"{self.program.label}: it has no output {output}; it has 0 to {len(result) - 1}"
+                )
             result = result[output]
         if isinstance(result, Constant):
-            raise UnsupportedError(f"{self.program.label}: its output does not depend on its input")
+            raise UnsupportedError(f"{self.program.label}: {CONSTANT_OUTPUT}")
         return self.context.real(result)
 
 

@@ -58,14 +58,26 @@ class Context:
         if isinstance(value, Constant):
             return relax.const(np.asarray(value.value, np.float32))
         if isinstance(value, Codes):
-            if self._input is None:
-                raise ValueError(
-                    "an 8-bit input of unknown scale; let a qnn operator read the input first"
-                )
-            return self._input.real
+            raise ValueError(
+                "an 8-bit input of unknown scale; let a qnn operator read the input first"
+            )
         if isinstance(value, list):
             raise ValueError("a tuple where a tensor is due")
         return value
+
+    def floating(self, value: Value) -> relax.Expr:
+        """A tensor in float32. Raises ValueError for integers too: qnn operators compute on them."""
+        if isinstance(value, Integer):
+            raise ValueError(
+                "it works on integers outside QNN; print the module before "
+                "relay.qnn.transform.CanonicalizeOps"
+            )
+        return self.real(value)
+
+    def read(self, value: Value) -> Value:
+        """A value as operators get it: the 8-bit input with its scale, once that is known."""
+        known = isinstance(value, Codes) and self._input is not None
+        return self._input if known else value
 
     def integer(self, value: Value, scale: Array, zero: Array) -> Integer:
         """A tensor of codes as an operator reads it. Raises ValueError where it is none."""
@@ -75,7 +87,9 @@ class Context:
             value = self._input
         if not isinstance(value, Integer):
             raise ValueError("its input is no tensor of integers with a known scale")
-        alike = np.allclose(value.scale, np.asarray(scale, np.float64).reshape(-1), rtol=1e-5)
+        alike = np.allclose(
+            value.scale, np.asarray(scale, np.float64).reshape(-1), rtol=1e-5, atol=0
+        )
         if not alike or value.zero != int(np.asarray(zero).reshape(-1)[0]):
             raise ValueError(
                 "it reads codes by another scale or zero point than they were made with"
@@ -111,3 +125,10 @@ def pair(value: Any) -> list[int]:
     """One or two numbers as two."""
     values = [int(v) for v in value] if isinstance(value, list) else [int(value)]
     return values * 2 if len(values) == 1 else values
+
+
+def padding(attrs: Attributes) -> list[int]:
+    """Top, left, bottom, right, of one, two or four numbers."""
+    given = attrs.get("padding", [0])
+    values = [int(v) for v in given] if isinstance(given, list) else [int(given)]
+    return values * 4 if len(values) == 1 else values * 2 if len(values) == 2 else values

@@ -10,7 +10,15 @@ from tvm import relax
 
 from alwann_c.frontend.integers import Integer, Weight, spread, weight_of
 from alwann_c.frontend.names import layer_stem
-from alwann_c.frontend.relay_context import Attributes, Constant, Context, Value, array, pair
+from alwann_c.frontend.relay_context import (
+    Attributes,
+    Constant,
+    Context,
+    Value,
+    array,
+    padding,
+    pair,
+)
 
 Array = npt.NDArray[Any]
 _LAYOUTS = ("NCHW", "NHWC")
@@ -45,7 +53,7 @@ def _conv2d(
         data,
         relax.const(_reordered(values, kernel, "OIHW")),
         strides=pair(attrs.get("strides", [1, 1])),
-        padding=_padding(attrs),
+        padding=padding(attrs),
         dilation=pair(attrs.get("dilation", [1, 1])),
         groups=groups,
         data_layout=layout,
@@ -56,16 +64,10 @@ def _conv2d(
     )
 
 
-def _padding(attrs: Attributes) -> list[int]:
-    given = attrs.get("padding", [0])
-    values = [int(v) for v in given] if isinstance(given, list) else [int(given)]
-    return values * 4 if len(values) == 1 else values * 2 if len(values) == 2 else values
-
-
 def conv2d(context: Context, args: list[Any], attrs: Attributes) -> Value:
     """`nn.conv2d` with a constant weight."""
     if isinstance(args[1], Constant):
-        return _conv2d(context, context.real(args[0]), args[1], attrs)
+        return _conv2d(context, context.floating(args[0]), args[1], attrs)
     raise ValueError("its weight is not constant; bind the parameters")
 
 
@@ -77,10 +79,10 @@ def conv2d_transpose(context: Context, args: list[Any], attrs: Attributes) -> Va
     weight = relax.const(array(args[1], "weight").astype(np.float32))
     return context.emit(
         relax.op.nn.conv2d_transpose(
-            context.real(args[0]),
+            context.floating(args[0]),
             weight,
             strides=pair(attrs.get("strides", [1, 1])),
-            padding=_padding(attrs),
+            padding=padding(attrs),
             output_padding=pair(attrs.get("output_padding", [0, 0])),
             dilation=pair(attrs.get("dilation", [1, 1])),
             groups=int(attrs.get("groups", 1)),
@@ -91,7 +93,7 @@ def conv2d_transpose(context: Context, args: list[Any], attrs: Attributes) -> Va
 def dense(context: Context, args: list[Any], _attrs: Attributes) -> Value:
     """`nn.dense`: weight [units, features]."""
     weight = array(args[1], "weight").astype(np.float32)
-    product = relax.op.matmul(context.real(args[0]), relax.const(weight.T.copy()))
+    product = relax.op.matmul(context.floating(args[0]), relax.const(weight.T.copy()))
     return context.graph.layer(_name(args[1], "dense", context), product)
 
 
@@ -103,7 +105,7 @@ def matmul(context: Context, args: list[Any], attrs: Attributes) -> Value:
             values = value.value.astype(np.float32)
             sides.append(relax.const(values.swapaxes(-1, -2).copy() if attrs.get(key) else values))
             continue
-        real = context.real(value)
+        real = context.floating(value)
         axes = [*range(len(real.ty.shape) - 2), len(real.ty.shape) - 1, len(real.ty.shape) - 2]
         turned = relax.op.permute_dims(real, axes)
         sides.append(context.emit(turned) if attrs.get(key) else real)
@@ -167,4 +169,4 @@ def bias_add(context: Context, args: list[Any], attrs: Attributes) -> Value:
         added = relax.op.add(data.real, relax.const(spread(values, rank, axis)))
         return Integer(context.emit(added), data.scale, 0, data.dtype, data.axis)
     shaped = spread(bias.astype(np.float32), rank, axis)
-    return context.emit(relax.op.add(context.real(data), relax.const(shaped)))
+    return context.emit(relax.op.add(context.floating(data), relax.const(shaped)))

@@ -11,7 +11,7 @@ from tvm import relax
 
 from alwann_c.frontend import relay_layers as layers
 from alwann_c.frontend.fold_limits import limited
-from alwann_c.frontend.integers import Integer, again, spread
+from alwann_c.frontend.integers import BYTES, Integer, again, spread
 from alwann_c.frontend.relay_context import (
     Attributes,
     Constant,
@@ -19,6 +19,7 @@ from alwann_c.frontend.relay_context import (
     Converter,
     Value,
     array,
+    padding,
     pair,
 )
 from alwann_c.frontend.relay_qnn import QNN_OPERATORS, cast
@@ -31,9 +32,7 @@ def _unary(make: Callable[[relax.Expr], relax.Expr], fold: Any = None) -> Conver
     def convert(context: Context, args: list[Any], _attrs: Attributes) -> Value:
         if isinstance(args[0], Constant) and fold is not None:
             return Constant(np.asarray(fold(args[0].value), args[0].value.dtype), args[0].name)
-        if isinstance(args[0], Integer):
-            raise ValueError("it works on integers; dequantize them first")
-        return context.emit(make(context.real(args[0])))
+        return context.emit(make(context.floating(args[0])))
 
     return convert
 
@@ -44,19 +43,25 @@ def _binary(make: Callable[[Any, Any], relax.Expr], fold: Callable[[Any, Any], A
         if isinstance(a, Constant) and isinstance(b, Constant):
             limited(a.value.shape, b.value.shape)
             return Constant(np.asarray(fold(a.value, b.value)), a.name or b.name)
-        if isinstance(b, Integer) and not isinstance(a, Integer) and make is relax.op.add:
+        if make is relax.op.add and isinstance(a, Constant):
             a, b = b, a
-        if isinstance(a, Integer):
-            return _sum(context, a, b, make)
-        return context.emit(make(context.real(a), context.real(b)))
+        if make is relax.op.add and isinstance(a, Integer):
+            return _sum(context, a, b)
+        return context.emit(make(context.floating(a), context.floating(b)))
 
     return convert
 
 
-def _sum(context: Context, a: Integer, b: Value, make: Any) -> Value:
+def _divide(a: Array, b: Array) -> Array:
+    """Integers are divided towards zero."""
+    quotient = np.asarray(np.divide(a, b))
+    return np.trunc(quotient).astype(a.dtype) if a.dtype.kind in "iu" else quotient
+
+
+def _sum(context: Context, a: Integer, b: Value) -> Value:
     """An int32 constant added to int32 sums: a bias."""
-    if make is not relax.op.add or a.dtype != "int32" or a.zero or not isinstance(b, Constant):
-        raise ValueError("it works on integers; only a constant is added to int32 sums")
+    if a.dtype != "int32" or a.zero or not isinstance(b, Constant):
+        raise ValueError("only a constant is added to integers, to int32 sums; use qnn.add")
     values = b.value
     rank = len(context.shape(a))
     scale = spread(a.scale, rank, a.axis)
@@ -71,7 +76,7 @@ def _relu(context: Context, args: list[Any], _attrs: Attributes) -> Value:
     """`nn.relu`; of integers, at the integer 0."""
     value = args[0]
     if not isinstance(value, Integer):
-        return context.emit(relax.op.nn.relu(context.real(value)))
+        return context.emit(relax.op.nn.relu(context.floating(value)))
     if value.zero == 0:
         return again(context.graph, context.emit(relax.op.nn.relu(value.real)), value)
     low = relax.const(np.float32(-value.zero * float(value.scale[0])))
@@ -83,7 +88,7 @@ def _clip(context: Context, args: list[Any], attrs: Attributes) -> Value:
     low, high = float(attrs["a_min"]), float(attrs["a_max"])
     value = args[0]
     if not isinstance(value, Integer):
-        return context.emit(relax.op.clip(context.real(value), low, high))
+        return context.emit(relax.op.clip(context.floating(value), low, high))
     if value.scale.size > 1:
         raise ValueError("sums with a scale per channel are clipped; requantize them first")
     step = float(value.scale[0])
@@ -96,13 +101,16 @@ def _pool(make: Callable[..., relax.Expr], *, average: bool) -> Converter:
         options: dict[str, Any] = {
             "pool_size": pair(attrs["pool_size"]),
             "strides": pair(attrs.get("strides", [1, 1])),
-            "padding": layers._padding(attrs),
+            "padding": padding(attrs),
             "dilation": pair(attrs.get("dilation", [1, 1])),
             "ceil_mode": bool(attrs.get("ceil_mode", False)),
             "layout": str(attrs.get("layout", "NCHW")),
         }
         if average:
             options["count_include_pad"] = bool(attrs.get("count_include_pad", False))
+            counted = options["count_include_pad"] and any(options["padding"])
+            if counted and isinstance(args[0], Integer) and args[0].zero:
+                raise ValueError("an average of codes that counts padding; pad with nn.pad before")
         return moved(context, args[0], lambda real: make(real, **options))
 
     return convert
@@ -135,6 +143,9 @@ def _adaptive(context: Context, args: list[Any], attrs: Attributes) -> Value:
 
 def _reduce(make: Callable[..., relax.Expr]) -> Converter:
     def convert(context: Context, args: list[Any], attrs: Attributes) -> Value:
+        codes = args[0] if isinstance(args[0], Integer) else None
+        if make is relax.op.sum and codes is not None and (codes.zero or codes.dtype in BYTES):
+            raise ValueError("a sum of 8-bit codes, or with a zero point; dequantize before")
         rank = len(context.shape(args[0]))
         given = attrs.get("axis")
         axes = (
@@ -160,7 +171,7 @@ def _batch_norm(context: Context, args: list[Any], attrs: Attributes) -> Value:
     rank = len(context.shape(args[0]))
     axis = int(attrs.get("axis", 1)) % rank
     parts = [relax.const(spread(np.asarray(v, np.float32), rank, axis)) for v in (scale, shift)]
-    scaled = context.emit(relax.op.multiply(context.real(args[0]), parts[0]))
+    scaled = context.emit(relax.op.multiply(context.floating(args[0]), parts[0]))
     return [context.emit(relax.op.add(scaled, parts[1])), args[3], args[4]]
 
 
@@ -168,7 +179,7 @@ def _layer_norm(context: Context, args: list[Any], attrs: Attributes) -> Value:
     gamma, beta = (relax.const(array(v, "scale").astype(np.float32)) for v in args[1:])
     return context.emit(
         relax.op.nn.layer_norm(
-            context.real(args[0]),
+            context.floating(args[0]),
             gamma,
             beta,
             axes=[int(attrs.get("axis", -1))],
@@ -182,7 +193,7 @@ def _layer_norm(context: Context, args: list[Any], attrs: Attributes) -> Value:
 def _prelu(context: Context, args: list[Any], attrs: Attributes) -> Value:
     alpha = relax.const(array(args[1], "slope").astype(np.float32))
     return context.emit(
-        relax.op.nn.prelu(context.real(args[0]), alpha, axis=int(attrs.get("axis", 1)))
+        relax.op.nn.prelu(context.floating(args[0]), alpha, axis=int(attrs.get("axis", 1)))
     )
 
 
@@ -234,12 +245,12 @@ def _dropout(context: Context, args: list[Any], _attrs: Attributes) -> Value:
 
 
 def _softmax(context: Context, args: list[Any], attrs: Attributes) -> Value:
-    real = context.real(args[0])
+    real = context.floating(args[0])
     return context.emit(relax.op.nn.softmax(real, int(attrs.get("axis", -1))))
 
 
 def _leaky(context: Context, args: list[Any], attrs: Attributes) -> Value:
-    real = context.real(args[0])
+    real = context.floating(args[0])
     return context.emit(relax.op.nn.leakyrelu(real, float(attrs.get("alpha", 0.01))))
 
 
@@ -271,7 +282,7 @@ OPERATORS: dict[str, Converter] = {
     "add": _binary(relax.op.add, np.add),
     "subtract": _binary(relax.op.subtract, np.subtract),
     "multiply": _binary(relax.op.multiply, np.multiply),
-    "divide": _binary(relax.op.divide, np.divide),
+    "divide": _binary(relax.op.divide, _divide),
     "maximum": _binary(relax.op.maximum, np.maximum),
     "minimum": _binary(relax.op.minimum, np.minimum),
     "power": _binary(relax.op.power, np.power),

@@ -31,7 +31,7 @@ def _quantize(context: Context, args: list[Any], attrs: Attributes) -> Value:
         limits = np.iinfo(dtype)
         steps = np.rint(args[0].value / scale) + zero
         return Constant(np.clip(steps, limits.min, limits.max).astype(dtype), args[0].name)
-    return store(context.graph, context.real(args[0]), scale, zero, dtype)
+    return store(context.graph, context.floating(args[0]), scale, zero, dtype)
 
 
 def _dequantize(context: Context, args: list[Any], attrs: Attributes) -> Value:

@@ -142,9 +142,9 @@ def concatenate(context: Context, args: list[Any], attrs: Attributes) -> Value:
     if not isinstance(parts, list) or not parts:
         raise ValueError("its input is no tuple")
     axis = int(attrs.get("axis", 0))
-    first = parts[0]
+    first = next((part for part in parts if isinstance(part, Integer)), None)
     joined = context.emit(relax.op.concat([context.real(part) for part in parts], axis))
-    if not isinstance(first, Integer):
+    if first is None:
         return joined
     for part in parts:
         if not isinstance(part, Integer) or part.scale.size > 1:

@@ -18,8 +18,16 @@ import numpy.typing as npt
 from tvm import relax
 
 from alwann_c.errors import InputError, UnsupportedError
-from alwann_c.frontend.imported import Imported, ImportOptions, digest
+from alwann_c.frontend.imported import (
+    CONSTANT_OUTPUT,
+    Imported,
+    ImportOptions,
+    digest,
+    fixed_value,
+    known_inputs,
+)
 from alwann_c.frontend.integers import BYTES, Integer, store
+from alwann_c.frontend.reasons import reason
 from alwann_c.frontend.relax_graph import Graph, build_graph
 from alwann_c.frontend.relay_context import Constant, Context, Value
 from alwann_c.frontend.relay_ops import OPERATORS
@@ -146,9 +154,7 @@ class _Converter:
         except InputError:
             raise
         except Exception as e:
-            lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-            reason = (lines[-1] if lines else type(e).__name__)[:300]
-            raise UnsupportedError(f"{where} cannot be taken: {reason}; {_REMEDY}") from e
+            raise UnsupportedError(f"{where} cannot be taken: {reason(e, _REMEDY)}") from e
 
     def finished(self, call: Call, converter: Any) -> Value:
         """What a converter makes, its fused activation applied, stored as the file says."""
@@ -210,10 +216,12 @@ def _output(label: str, network: Network, name: str | None) -> int:
 def _input(path: Path, network: Network, options: ImportOptions) -> tuple[int, dict[int, Array]]:
     """Number of the image input, and values of the others."""
     names = {network.tensors[number].name: number for number in network.inputs}
-    for name in options.fixed:
-        if name not in names:
-            raise InputError(f"{path}: it has no input '{name}' to fix")
-    fixed = {names[name]: np.asarray(value) for name, value in options.fixed.items()}
+    known_inputs(str(path), options.fixed, names)
+    fixed = {}
+    for name, value in options.fixed.items():
+        tensor = network.tensors[names[name]]
+        shape = [extent or None for extent in tensor.shape]
+        fixed[names[name]] = fixed_value(str(path), name, value, tensor.dtype, shape)
     left = [number for number in network.inputs if number not in fixed]
     if len(left) != 1:
         listed = ", ".join(network.tensors[number].name for number in left) or "none"
@@ -272,7 +280,7 @@ def import_tflite(path: Path, options: ImportOptions) -> Imported:
             converter.run(operator)
         result = converter.values.get(output)
         if result is None or isinstance(result, Constant):
-            raise UnsupportedError(f"{label}: its output does not depend on its input")
+            raise UnsupportedError(f"{label}: {CONSTANT_OUTPUT}")
         return converter.context.real(result)
 
     module = build_graph(label, tensor.name, _shape(path, tensor, options), body)

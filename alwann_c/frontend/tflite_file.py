@@ -269,11 +269,15 @@ def read_tflite(path: Path) -> Network:
         raise InputError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
     content = path.read_bytes()
     if content[4:8] != b"TFL3":
-        raise InputError(f"{path}: not a TensorFlow Lite model (no identifier TFL3)")
+        raise InputError(
+            f"{path}: not a TensorFlow Lite model (no identifier TFL3); give what its converter wrote"
+        )
     try:
         return _network(library, content)
     except UnsupportedError:
         raise
     except _DAMAGED as e:
         reason = " ".join(str(e).split())[:200]
-        raise InputError(f"{path}: damaged, or of an unknown schema: {reason}") from e
+        raise InputError(
+            f"{path}: damaged, or of an unknown schema: {reason}; convert the model again"
+        ) from e

@@ -94,18 +94,14 @@ def _reduce(name: str) -> Converter:
 def _reshape(call: Call) -> Value:
     """To the second operand's shape; the file's own where that is computed."""
     if len(call.values) > 1 and isinstance(call.values[1], Constant):
-        wanted = call.numbers(1, "shape")
-    else:
-        wanted = [extent or call.context.graph.given for extent in call.result.shape]
-    return call.relay("reshape", newshape=wanted)
+        return call.relay("reshape", newshape=call.numbers(1, "shape"))
+    return _squeeze(call)
 
 
 def _squeeze(call: Call) -> Value:
-    return call.relay("reshape", newshape=_fixed(call))
-
-
-def _fixed(call: Call) -> list[int]:
-    return [extent or call.context.graph.given for extent in call.result.shape]
+    """To the shape that the file gives the result."""
+    wanted = [extent or call.context.graph.given for extent in call.result.shape]
+    return call.relay("reshape", newshape=wanted)
 
 
 def _transpose(call: Call) -> Value:
