@@ -30,7 +30,7 @@ from alwann_c.targets import (
     sign_magnitude,
 )
 
-DEMO_CANDIDATES = 18
+DEMO_CANDIDATES = 16
 
 
 def _exclusions(arguments: Any) -> Exclusions:
@@ -132,7 +132,7 @@ def demo(arguments: Any, console: Console) -> int:
             output=arguments.output,
             options=replace(
                 _options(arguments, 0.01),
-                in_order=6,
+                in_order=5,
                 refine=4,
                 quick=Effort(rows=8_192, sweeps=0, every=False),
                 thorough=Effort(rows=32_768, sweeps=2, every=False),
