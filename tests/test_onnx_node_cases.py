@@ -84,7 +84,7 @@ SKIPPED = {
     r"_expanded(_ver\d+)?$": "the same operator taken apart",
     r"training|test_batchnorm_.*_training": "training",
     r"maxpool_with_argmax": "a second output that names pixels: refused",
-    r"empty_set|zero_size|reshape_allowzero_reordered|shape_zero": "empty tensors",
+    r"empty_set|zero_size|reshape_allowzero_reordered|shape_zero|tri[lu]_zero": "empty tensors",
     r"start_out_of_bounds|start_greater_than_end": "empty tensors",
     r"sequence|optional": "values that are no tensors",
     r"argm(ax|in).*select_last_index": "select_last_index: refused",
