@@ -76,7 +76,7 @@ gpu-tables: $(STAMP) ## registers, occupancy and bounds of docs/gpu.md (needs nv
 	$(BIN)/python -m pip install --quiet -e '.[gpu]'
 	$(BIN)/python tools/gpu_resources.py
 
-reproduce: $(STAMP) ## the tables of the README (needs the files of docs/reproduce.md; takes an hour)
+reproduce: $(STAMP) ## the tables of the README (needs the files of docs/reproduce.md; takes hours)
 	$(BIN)/python tools/reproduce.py
 
 clean: ## removes the environment and what the demo wrote

@@ -5,6 +5,7 @@ The report is imported when something is drawn: its results are such views thems
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
     from alwann_c.report.ranges import FrontData
 
 
-class FrontView:
+class FrontView(ABC):
     """A result that holds a front: its rows, its data frame, its picture.
 
     A subclass says what is drawn, what the columns are called and whose front it is.
     """
 
+    @abstractmethod
     def front_data(self) -> FrontData:
         """The front with its candidates and reference accuracies."""
-        raise NotImplementedError
 
+    @abstractmethod
     def columns(self) -> tuple[list[str], list[str]]:
         """Names of the units and of the layers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _subject(self) -> str:
         """Network and target."""
-        raise NotImplementedError
 
     def records(self) -> list[Record]:
         """One flat row per plan of the front, cheapest first; the columns of `front.csv`."""

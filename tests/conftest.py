@@ -12,6 +12,7 @@ os.environ.setdefault("TVM_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 import pytest
 from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_json
 from shared_folder import NEEDED, SHARED
+from spoiling import Job
 from tiny import Case, make_case, residual_net, small_net
 
 from alwann_c.codegen.machine import use_all_cores
@@ -72,3 +73,9 @@ def compiled(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Compiled:
         *compile_arguments(small, target, folder / "out"), "--progress", "lines", "--json"
     )
     return Compiled(folder / "out", target, only_json(done), done.err)
+
+
+@pytest.fixture
+def job(small: Case, tmp_path: Path) -> Job:
+    """A compile to spoil."""
+    return Job(small, tmp_path)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,75 +13,11 @@ import numpy as np
 import onnx
 import pytest
 from command_line import TARGET, Compiled, Done, alwann_c
-from tiny import Case, Net
+from spoiling import Job, refused
+from tiny import Net
 
 import alwann_c as alwann_c_package
-from alwann_c.deploy import seal
 from alwann_c.targets import exact_products
-
-
-def refused(done: Done, *parts: str) -> None:
-    """Exit 2, nothing on stdout, progress and then exactly one error line with these parts."""
-    assert done.code == 2, done
-    assert done.out == ""
-    lines = done.err.splitlines()
-    assert [line.startswith("error: ") for line in lines].count(True) == 1, done.err
-    assert lines[-1].startswith("error: ")
-    for line in lines[:-1]:
-        assert re.match(r"\[ *\d+\.\d s\] ", line), line
-    for part in parts:
-        assert part in lines[-1], lines[-1]
-
-
-class Job:
-    """The arguments of a compile that would work, to spoil one of."""
-
-    def __init__(self, case: Case, folder: Path) -> None:
-        self.folder = folder
-        self.target = folder / "target.toml"
-        self.target.write_text(TARGET, encoding="utf-8")
-        self.model = Path(shutil.copy(case.path, folder / "net.onnx"))
-        self.data = folder / "data.toml"
-        self.write(images=case.calibration.images[:8], labels=case.calibration.labels[:8])
-        self.good = Path(shutil.copy(self.data, folder / "good.toml"))
-        self.good.write_text('file = "good.npz"\nlayout = "NCHW"\n', encoding="utf-8")
-        shutil.copy(folder / "data.npz", folder / "good.npz")
-        self.output = folder / "out"
-        self.extra: list[object] = []
-
-    def write(self, **arrays: Any) -> None:
-        """Replaces the spoilt data set."""
-        np.savez(self.folder / "data.npz", **arrays)
-        self.data.write_text('file = "data.npz"\nlayout = "NCHW"\n', encoding="utf-8")
-
-    def library(self, content: bytes, fields: dict[str, object]) -> Path:
-        """A library of one multiplier; `fields` replace lines of its entry."""
-        folder = self.folder / "library"
-        folder.mkdir()
-        (folder / "m.bin").write_bytes(content)
-        entry = {"name": '"m"', "table": '"m.bin"', "signed": "false", "bits": 8, "power_mw": 1.0}
-        lines = [f"{key} = {value}" for key, value in (entry | fields).items()]
-        head = ["schema = 1", 'name = "l"', 'license = "MIT"', "[[multiplier]]"]
-        (folder / "library.toml").write_text("\n".join([*head, *lines]), encoding="utf-8")
-        return folder
-
-    def compile(self, *, spoilt: str = "") -> Done:
-        """`compile` with the spoilt data as `spoilt` (calibration, search or test)."""
-        arguments: list[object] = ["compile", self.model, "--target", self.target]
-        for role in ("calibration", "search", "test"):
-            arguments += [f"--{role}", self.data if role == spoilt else self.good]
-        effort = ["--population", 4, "--generations", 1]
-        return alwann_c(*arguments, *effort, "-o", self.output, *self.extra)
-
-    def nothing_written(self) -> None:
-        """The output folder is absent or empty."""
-        assert not self.output.is_dir() or not list(self.output.iterdir())
-
-
-@pytest.fixture
-def job(small: Case, tmp_path: Path) -> Job:
-    """A compile to spoil."""
-    return Job(small, tmp_path)
 
 
 def _text(job: Job) -> None:
@@ -284,27 +217,6 @@ def test_unknown_target(job: Job) -> None:
     job.nothing_written()
 
 
-def test_unwritable_output_folder(job: Job) -> None:
-    (job.folder / "file").write_text("in the way", encoding="utf-8")
-    job.output = job.folder / "file" / "out"
-    refused(job.compile(), str(job.output), "choose another")
-    job.output = Path("/proc/none")
-    refused(job.compile(), "/proc/none", "choose another")
-
-
-def test_output_folder_is_a_file(job: Job) -> None:
-    job.output = job.folder / "file"
-    job.output.write_text("in the way", encoding="utf-8")
-    refused(job.compile(), str(job.output))
-    assert job.output.read_text(encoding="utf-8") == "in the way"
-
-
-def test_unknown_device(job: Job) -> None:
-    job.extra = ["--device", "abacus"]
-    refused(job.compile(), "abacus", "cpu")
-    job.nothing_written()
-
-
 @pytest.mark.parametrize(
     ("extra", "parts"),
     [
@@ -328,38 +240,6 @@ def test_command_lines(arguments: list[str]) -> None:
     assert done.out == ""
     assert done.err.startswith("error: ")
     assert done.err.count("\n") == 1
-
-
-def test_plans_and_modules(job: Job, compiled: Compiled, small: Case) -> None:
-    plan = job.folder / "plan.json"
-    plan.write_text("{}", encoding="utf-8")
-    refused(alwann_c("evaluate", *compiled.inputs(small), "--plan", plan), "plan.json")
-    folder = Path(shutil.copytree(compiled.folder, job.folder / "copy"))
-    with (folder / "module.so").open("ab") as stream:
-        stream.write(b"more")
-    refused(alwann_c("run", folder, "--data", job.good), "module.so", "altered")
-    refused(alwann_c("run", job.folder / "none", "--data", job.good), "no such file")
-    refused(alwann_c("report", job.folder / "none"), "no such folder")
-    refused(alwann_c("report", job.folder))
-
-
-def test_module_whose_manifest_lies_about_its_input(job: Job, compiled: Compiled) -> None:
-    folder = Path(shutil.copytree(compiled.folder, job.folder / "copy"))
-    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    manifest["input"]["shape"] = [0, 3, 9, 9]
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    refused(alwann_c("run", folder, "--data", job.good), "manifest_sha256", "altered")
-    manifest["manifest_sha256"] = seal(manifest)
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    refused(alwann_c("run", folder, "--data", job.good), "(3, 8, 8)", "(3, 9, 9)")
-    refused(alwann_c("run", folder, "--self-test"))
-    job.write(images=np.zeros((2, 3, 9, 9), np.float32))
-    refused(alwann_c("run", folder, "--data", job.data))
-
-
-def test_unwritable_results_of_run(job: Job, compiled: Compiled) -> None:
-    out = job.folder / "none" / "out.npy"
-    refused(alwann_c("run", compiled.folder, "--data", job.good, "-o", out), str(out))
 
 
 def test_in_a_process_of_its_own(job: Job) -> None:

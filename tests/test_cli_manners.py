@@ -15,6 +15,7 @@ from typing import get_args
 
 import pytest
 from command_line import TARGET, Compiled, alwann_c, compile_arguments, only_json
+from docs_commands import parsers
 from tiny import Case
 
 from alwann_c.atomic import fresh_folder
@@ -22,7 +23,6 @@ from alwann_c.cli import arguments
 from alwann_c.cli.arguments import COMPENSATIONS, RANGES, build_parser
 from alwann_c.cli.console import Console, How
 from alwann_c.cli.examples import EXAMPLES
-from alwann_c.cli.parser import Parser
 from alwann_c.errors import InputError
 from alwann_c.passes.calibrate import Estimator
 from alwann_c.passes.compensate import METHODS
@@ -35,15 +35,6 @@ from alwann_c.targets import load_target
 LINES = [line for examples in EXAMPLES.values() for _, line in examples]
 
 
-def _parsers(parser: Parser, name: str = "") -> dict[str, Parser]:
-    """Every parser by its command."""
-    found = {name: parser}
-    if parser.commands is not None:
-        for word, below in parser.commands.choices.items():
-            found |= _parsers(below, f"{name} {word}".strip())
-    return found
-
-
 @pytest.mark.parametrize("line", LINES)
 def test_every_example_is_a_command_line(line: str) -> None:
     words = shlex.split(re.sub(r" >>? .*", "", line))
@@ -53,9 +44,9 @@ def test_every_example_is_a_command_line(line: str) -> None:
 
 
 def test_every_command_teaches_with_an_example() -> None:
-    parsers = _parsers(build_parser())
-    assert set(parsers) == set(EXAMPLES)
-    for name, parser in parsers.items():
+    known = parsers(build_parser())
+    assert set(known) == set(EXAMPLES)
+    for name, parser in known.items():
         shown = parser.format_help()
         for text, line in EXAMPLES[name]:
             assert text in shown

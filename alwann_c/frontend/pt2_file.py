@@ -67,8 +67,8 @@ def _contents(path: Path) -> dict[str, bytes]:
         OSError,
         EOFError,
         ValueError,
-        NotImplementedError,
-        RuntimeError,
+        NotImplementedError,  # a compression that zipfile does not know
+        RuntimeError,  # encrypted
     ) as e:
         raise InputError(f"{path}: not a .pt2 file ({e}); {_SAVE}") from e
 

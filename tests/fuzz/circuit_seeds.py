@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -42,18 +43,7 @@ uint16_t mul8u_m(const uint8_t A, uint8_t B) {
   return A * B;  // exact
 }
 """
-LIBERTY = b"""\
-library(small) {
-  cell(INV) { area : 1; pin(A) { direction : input; }
-    pin(Y) { direction : output; function : "!A"; } }
-  cell(BUF) { area : 2; pin(A) { direction : input; }
-    pin(Y) { direction : output; function : "A"; } }
-  cell(NAND2) { area : 2; pin(A) { direction : input; } pin(B) { direction : input; }
-    pin(Y) { direction : output; function : "!(A*B)"; } }
-  cell(NOR2) { area : 2; pin(A) { direction : input; } pin(B) { direction : input; }
-    pin(Y) { direction : output; function : "!(A+B)"; } }
-}
-"""
+LIBERTY = (Path(__file__).parents[1] / "targets" / "small.lib").read_bytes()
 
 
 def tables() -> list[bytes]:

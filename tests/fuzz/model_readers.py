@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,16 +19,21 @@ from alwann_c.frontend.tflite_file import read_tflite
 from alwann_c.model import load
 
 
-def onnx_file(data: bytes, folder: Path) -> None:
-    path = folder / "m.onnx"
-    path.write_bytes(data)
-    read_onnx(path)
+def of_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes, Path], None]:
+    """Reads the bytes as a file of that name."""
+
+    def reader(data: bytes, folder: Path) -> None:
+        path = folder / name
+        path.write_bytes(data)
+        read(path)
+
+    return reader
 
 
-def imported_onnx(data: bytes, folder: Path) -> None:
-    path = folder / "m.onnx"
-    path.write_bytes(data)
-    load(path)
+onnx_file = of_file("m.onnx", read_onnx)
+imported_onnx = of_file("m.onnx", load)
+tflite_file = of_file("m.tflite", read_tflite)
+imported_tflite = of_file("m.tflite", load)
 
 
 def onnx_fields(data: bytes, folder: Path) -> None:
@@ -52,18 +58,6 @@ def onnx_external(data: bytes, folder: Path) -> None:
     read, files = read_onnx(path)
     assert {file.resolve().parent for file in files} == {folder.resolve()}
     assert len(read.graph.initializer[0].raw_data) <= len(content)
-
-
-def tflite_file(data: bytes, folder: Path) -> None:
-    path = folder / "m.tflite"
-    path.write_bytes(data)
-    read_tflite(path)
-
-
-def imported_tflite(data: bytes, folder: Path) -> None:
-    path = folder / "m.tflite"
-    path.write_bytes(data)
-    load(path)
 
 
 def relay_text(data: bytes, folder: Path) -> None:
@@ -91,10 +85,7 @@ def imported_relay(data: bytes, folder: Path) -> None:
     load(path)
 
 
-def pt2_archive(data: bytes, folder: Path) -> None:
-    path = folder / "m.pt2"
-    path.write_bytes(data)
-    checked_archive(path)
+pt2_archive = of_file("m.pt2", checked_archive)
 
 
 def pt2_document(data: bytes, folder: Path) -> None:

@@ -54,19 +54,7 @@ BLIF = """\
 11 1
 .end
 """
-LIBERTY = """\
-library(small) {
-  time_unit : "1ns"; capacitive_load_unit (1, pf);
-  cell(INV) { area : 1; pin(A) { direction : input; }
-    pin(Y) { direction : output; function : "!A"; } }
-  cell(BUF) { area : 2; pin(A) { direction : input; }
-    pin(Y) { direction : output; function : "A"; } }
-  cell(NAND2) { area : 2; pin(A) { direction : input; } pin(B) { direction : input; }
-    pin(Y) { direction : output; function : "!(A*B)"; } }
-  cell(NOR2) { area : 2; pin(A) { direction : input; } pin(B) { direction : input; }
-    pin(Y) { direction : output; function : "!(A+B)"; } }
-}
-"""
+LIBERTY = Path(__file__).with_name("small.lib").read_text(encoding="ascii")
 
 
 def read(path: Path, text: str, **choices: object) -> Imported:
