@@ -10,10 +10,7 @@ from contextlib import contextmanager
 import tvm
 from tvm.target import codegen as llvm_info
 
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from alwann_c.cores import available_cores
 
 
 def use_all_cores() -> None:

@@ -15,7 +15,7 @@ from tvm import relax
 from tvm.relax import vm_build
 
 from alwann_c.codegen import cpu
-from alwann_c.codegen.machine import available_cores
+from alwann_c.cores import available_cores
 
 _FEWEST = 4
 """Fewest kernels worth a library of their own."""

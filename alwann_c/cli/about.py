@@ -21,7 +21,8 @@ def about() -> list[str]:
     import tvm
     from tvm.target import codegen as llvm
 
-    from alwann_c.codegen.machine import available_cores, host_target
+    from alwann_c.codegen.machine import host_target
+    from alwann_c.cores import available_cores
 
     cpu = llvm.llvm_get_system_cpu()
     present = {str(name) for name in llvm.llvm_get_cpu_features(host_target())}

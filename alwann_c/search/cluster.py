@@ -18,8 +18,8 @@ from functools import wraps
 from typing import Any
 
 from alwann_c.accelerator import Accelerator, Exclusions, place
-from alwann_c.codegen.machine import available_cores
 from alwann_c.compensation import QUICK, Compensator, Effort
+from alwann_c.cores import available_cores
 from alwann_c.dataset import Dataset
 from alwann_c.errors import InputError
 from alwann_c.evaluation import Outcome

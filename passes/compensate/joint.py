@@ -11,7 +11,8 @@ the cost of code c at tap k of channel n, all 256 codes as candidates, is
 
 Both sums depend on a row only through its activation code a = x[r, k]. With count[a] rows of code
 a and S[a, n] the residual summed over them, the cost of all codes for all channels is one product
-S^T M: a tap costs rows x n additions and 256 x 256 x n multiplications.
+S^T M: a tap costs rows x n additions and 256 x 256 x n multiplications. Channels do not depend on
+each other, so that parts of them are worked on by several threads.
 
 `feed_errors` makes one such pass in which the taps not visited yet are exact: what the descent starts
 from.
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alwann_c.cores import in_threads
 from alwann_c.passes.compensate.data import LayerData, TapResidual, group_codes, wanted_sums
 from alwann_c.passes.quantize import LayerCodes
 from alwann_c.targets import exact_products
@@ -99,25 +101,37 @@ def _reconstruct_group(taps: _Taps, start: Codes, residual: TapResidual, sweeps:
     return codes
 
 
-def _by_group(
+def _parts(channels: int) -> list[slice]:
+    """Channels of a group that are worked on at once.
+
+    Many are split, however many cores there are: results must not depend on it.
+    """
+    widths = (n for n in (32, 16, 8) if channels % n == 0 and channels > n)
+    width = next(widths, channels)
+    return [slice(n, n + width) for n in range(0, channels, width)]
+
+
+def _by_part(
     layer: LayerCodes,
     data: LayerData,
     table: npt.NDArray[np.int32],
     subtracted: tuple[Codes, npt.NDArray[np.int32]],
     choose: Callable[[_Taps, Codes, TapResidual], Codes],
 ) -> Codes:
-    """Codes chosen group by group; the residual starts without `subtracted` (weights, table)."""
+    """Codes chosen part by part; the residual starts without `subtracted` (weights, table)."""
     weight, products = subtracted
-    tuned = np.empty((layer.spec.taps, layer.spec.groups, weight.shape[-1] // layer.spec.groups))
+    parts: list[tuple[_Taps, Codes, TapResidual]] = []
     for g in range(layer.spec.groups):
         wanted, _ = wanted_sums(layer, data.fit, g)
         codes, columns = group_codes(layer, weight, g), data.fit.columns[g]
-        residual = data.residual(columns, wanted)
-        residual.subtract(codes, products)
-        residual.center()
         taps = _Taps.of(data.fit.histograms[g], table, columns.shape[1])
-        tuned[:, g] = choose(taps, codes, residual)
-    return tuned.astype(np.uint8).reshape(weight.shape)
+        for part in _parts(codes.shape[1]):
+            residual = data.residual(columns, np.ascontiguousarray(wanted[:, part]))
+            residual.subtract(np.ascontiguousarray(codes[:, part]), products)
+            residual.center()
+            parts.append((taps, codes[:, part], residual))
+    found = in_threads(lambda part: choose(*part), parts)
+    return np.concatenate(found, axis=1).reshape(weight.shape)
 
 
 def feed_errors(layer: LayerCodes, table: npt.NDArray[np.int32], data: LayerData) -> Codes:
@@ -127,7 +141,7 @@ def feed_errors(layer: LayerCodes, table: npt.NDArray[np.int32], data: LayerData
     here up to the rounding of their codes; a tap's choice makes up for the errors before it.
     """
     exact = exact_products(layer.signed)
-    return _by_group(
+    return _by_part(
         layer,
         data,
         table,
@@ -148,7 +162,7 @@ def reconstruct(
 
     Starts from `start` (for example the original codes or a per-tap tuning). Deterministic.
     """
-    return _by_group(
+    return _by_part(
         layer,
         data,
         table,
