@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from plain_residual import PlainResidual
 from tiny import Case, random_multiplier, truncated
 
 from alwann_c.codegen.tap_residual import TapKernels
@@ -33,29 +34,6 @@ from alwann_c.targets import Multiplier, exact_products
 Array = npt.NDArray[Any]
 ROUGH = truncated(10, power_mw=0.4)
 METHODS: list[Method] = ["none", "alwann", "full"]
-
-
-class PlainResidual:
-    """`TapResidual` in numpy, straight from its definition."""
-
-    def __init__(self, columns: Array, residual: Array) -> None:
-        self.columns, self.residual = columns, residual.astype(np.float64)
-
-    def step(self, previous: int, change: Array, following: int) -> Array:
-        self.residual -= change[self.columns[previous]]
-        sums = np.zeros((256, self.residual.shape[1]))
-        np.add.at(sums, self.columns[following], self.residual)
-        return sums.astype(np.float32)
-
-    def subtract(self, codes: Array, table: Array) -> None:
-        for column, row in zip(self.columns, codes, strict=True):
-            self.residual -= table[column[:, None], row[None]]
-
-    def center(self) -> None:
-        self.residual -= self.residual.mean(axis=0)
-
-    def values(self) -> Array:
-        return self.residual.astype(np.float32)
 
 
 class Seen:
@@ -260,27 +238,6 @@ def test_sampled_patches_and_targets_belong_together(spec: ConvSpec, limit: int)
     np.testing.assert_array_equal(patches, expected)
     flat = target.reshape(5, total, -1)
     np.testing.assert_array_equal(wanted, flat[picked, chosen].reshape(-1, spec.out_channels))
-
-
-def test_compiled_residual_equals_its_definition() -> None:
-    random = np.random.default_rng(0)
-    for channels in (3, 16, 20):
-        columns = random.integers(0, 256, (4, 700), np.uint8)
-        start = random.integers(-50, 50, (700, channels)).astype(np.float32)
-        codes = random.integers(0, 256, (4, channels), np.uint8)
-        table = random_multiplier(1).table & 1023  # sums stay exact in float32
-        compiled = TapKernels().residual(columns, start)
-        plain = PlainResidual(columns, start)
-        for residual in (compiled, plain):
-            residual.subtract(codes, table)
-        np.testing.assert_array_equal(compiled.values(), plain.values())
-        change = random.integers(-9, 9, (256, channels)).astype(np.float32)
-        sums = [residual.step(2, change, 1) for residual in (compiled, plain)]
-        np.testing.assert_array_equal(sums[0], sums[1])
-        np.testing.assert_array_equal(compiled.values(), plain.values())
-        for residual in (compiled, plain):
-            residual.center()
-        np.testing.assert_allclose(compiled.values(), plain.values(), atol=1e-3)
 
 
 def test_reconstruction_lowers_the_error_it_is_fitted_to(layer: LayerCodes, seen: Seen) -> None:

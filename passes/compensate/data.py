@@ -15,8 +15,36 @@ from alwann_c.passes.quantize import LayerCodes
 
 Codes = npt.NDArray[np.uint8]
 Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TapCosts:
+    """What a code costs at a tap of one group, beside the residual. See `joint` for the formula."""
+
+    products: Float64
+    """M[a, c], [256, 256]."""
+    counts: Float64
+    """Rows with code a at tap k, [K, 256]."""
+    means: Float64
+    """Mean product of tap k with code c, [K, 256]."""
+    energy: Float64
+    """Sum of (M(a, c) - mean)^2 over the rows, [K, 256]."""
+    margins: Float64
+    """What another code must be cheaper by to be taken, [K]."""
+
+    @staticmethod
+    def of(histograms: Float64, table: Int32, rows: int, margin: float) -> TapCosts:
+        """From histograms [K, 256] of `rows` codes; `margin` relative to the mean energy of a tap."""
+        products = table.astype(np.float64)
+        means, counts = histograms @ products, histograms * rows
+        energy = counts @ (products * products) - rows * means * means
+        margins = np.full(len(counts), margin)
+        if np.isfinite(margin):
+            margins *= energy.mean(axis=1)
+        return TapCosts(products, counts, means, energy, margins)
 
 
 class TapResidual(Protocol):
@@ -25,13 +53,12 @@ class TapResidual(Protocol):
     x[k, r] is the code of tap k in row r.
     """
 
-    def step(self, previous: int, change: Float32, following: int) -> Float32:
-        """One pass: finish one tap, measure the next.
+    def sweep(self, costs: TapCosts, codes: Codes, assumed: Float64) -> tuple[Codes, int]:
+        """Visits the taps in order: each takes the cheapest code of every channel, if that is
+        cheaper by the margin than the one it has. `assumed` [256, 256]: the products of `codes`
+        [K, n] that the residual lacks, afterwards the real ones of the codes that were taken.
 
-            residual[r, :] -= change[x[previous, r], :]
-            sums[a, :] = sum of residual[r, :] over the rows with x[following, r] == a
-
-        change, sums: float32 [256, n].
+        Returns the codes [K, n], and how many were taken.
         """
 
     def subtract(self, codes: Codes, table: Int32) -> None:
@@ -69,6 +96,18 @@ class Rows:
         ]
         return np.stack(counted) / len(self.patches)
 
+    @cached_property
+    def _sums(self) -> dict[tuple[int, bool], Int64]:
+        return {}
+
+    def value_sums(self, group: int, *, signed: bool) -> Int64:
+        """Sum of the values that the codes of a group's patches stand for, [rows]."""
+        key = (group, signed)
+        if key not in self._sums:
+            values = code_values(self.patches[:, group], signed)
+            self._sums[key] = values.sum(axis=1, dtype=np.int64)
+        return self._sums[key]
+
 
 @dataclass(frozen=True, eq=False)
 class LayerData:
@@ -103,7 +142,7 @@ def wanted_sums(layer: LayerCodes, rows: Rows, group: int) -> tuple[Float32, Flo
     The accumulator's exact terms are taken off: sum_k M = y / scale + z_w * sum_k q_x - offset.
     """
     channels = group_slice(layer, group)
-    values = code_values(rows.patches[:, group], layer.signed).sum(axis=1, dtype=np.int64)
+    values = rows.value_sums(group, signed=layer.signed)
     wanted = rows.target[:, channels].astype(np.float64) / layer.scale[channels]
     wanted += values[:, None] * layer.weight_zero_point[channels].astype(np.float64)
     wanted -= layer.offset()[channels]
