@@ -54,7 +54,13 @@ def main() -> int:
     began = time.monotonic()
     while time.monotonic() - began < 60 * options.minutes or len(rounds) < 8:
         wanted = ax.SearchOptions(
-            seed=len(rounds), population=8, generations=4, refine=2, quick=quick, thorough=quick
+            seed=len(rounds),
+            population=8,
+            generations=4,
+            in_order=4,
+            refine=2,
+            quick=quick,
+            thorough=quick,
         )
         with (
             tempfile.TemporaryDirectory() as folder,
