@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,9 @@ import tvm
 from tvm.script import tirx as T
 
 from alwann_c.codegen.machine import host_target, use_all_cores
-from alwann_c.passes.compensate.data import TapCosts
+
+if TYPE_CHECKING:
+    from alwann_c.passes.compensate.data import TapCosts
 
 Codes = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]

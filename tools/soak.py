@@ -1,9 +1,9 @@
-"""Searches again and again in one process and watches its memory: `python tools/soak.py --minutes 60`.
+"""Searches again and again in one process and watches its memory: `python tools/soak.py`.
 
-Every round searches the demo network, an eighth of the shipped library on it, with another seed and
-starts a store anew. Prints a line per round, writes `build/soak.json`, and exits 1 if the median memory of
-the last quarter of the rounds is more than 5 % above that of the second quarter (the first one fills
-caches).
+Every round searches the demo network, an eighth of the shipped library on it, with another seed
+and starts a store anew. Prints a line per round, writes `build/soak.json`, and exits 1 if the median
+memory of the last quarter of the rounds is more than 5 % above that of the second quarter (the first
+one fills caches).
 """
 
 from __future__ import annotations
